@@ -1,0 +1,1 @@
+"""The one door to any engine: httpx transports, typed calls, streams."""

@@ -1,0 +1,1 @@
+"""A container's life: create, start, stop, remove; exec, logs, attach, health."""

@@ -1,0 +1,112 @@
+"""What the containers need from their neighbours: the narrow interfaces, declared by their consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from engine.containers.record import ContainerRecord
+from engine.model.container import PortMap
+from engine.model.image import ImageConfig
+from engine.model.network import EndpointSettings
+
+
+@dataclass(frozen=True)
+class ResolvedImage:
+    """An image as a container needs it. ``id`` is the config's digest ``sha256:…``."""
+
+    id: str
+    config: ImageConfig
+    os: str
+    architecture: str
+
+
+class ImageSource(Protocol):
+    """Images that containers are made from (engine/images)."""
+
+    def resolve(self, image_ref: str, platform: str | None = None) -> ResolvedImage:
+        """Return the image that a name, digest, ID or short ID means.
+
+        Raises NotFound with moby's text (``No such image: busybox:latest``).
+        """
+
+    def lower_dirs(self, image_id: str) -> list[Path]:
+        """Return the unpacked layers of an image for overlayfs, topmost first, by short link names."""
+
+    def reference_name(self, image_id: str) -> str:
+        """Return a tag of the image, or its ID when it has none."""
+
+
+@dataclass(frozen=True)
+class EndpointRequest:
+    """One endpoint that a starting container asks for."""
+
+    container_id: str
+    container_name: str
+    hostname: str
+    network: str
+    settings: EndpointSettings
+
+
+@dataclass
+class Sandbox:
+    """A container's network while it runs: endpoints by network name and the published ports as they are.
+
+    ``hosts`` are lines for /etc/hosts (address, names). ``netns_path`` is bound to the namespace.
+    """
+
+    container_id: str
+    netns_path: Path | None
+    endpoints: dict[str, EndpointSettings] = field(default_factory=dict)
+    ports: PortMap = field(default_factory=dict)
+
+
+class Networks(Protocol):
+    """Networks that containers are connected to (engine/networks).
+
+    ``reserve`` decides and touches nothing but memory, so that the caller can store the outcome while
+    ``connect`` runs; ``release`` undoes both and may be called at any point, twice too.
+    """
+
+    def validate(self, record: ContainerRecord) -> list[str]:
+        """Check network mode, endpoints and port bindings when a container is created; return warnings.
+
+        Raises InvalidArgument, NotFound (``network x not found``) with moby's text.
+        """
+
+    def reserve(self, record: ContainerRecord) -> Sandbox:
+        """Choose addresses, MACs and host ports for a container that starts.
+
+        For modes ``host``, ``none`` and ``container:`` a Sandbox without endpoints (``none`` has a namespace).
+        Raises Conflict or Unavailable when an address, a port or the pool is taken.
+        """
+
+    async def connect(self, sandbox: Sandbox) -> None:
+        """Make the namespace, its links and addresses, firewall rules and port holders: all before the process runs."""
+
+    async def release(self, container_id: str) -> None:
+        """Take back whatever ``reserve`` and ``connect`` gave; a container that has nothing is no error."""
+
+    async def restore(self, running: Iterable[ContainerRecord]) -> None:
+        """At start: take over the endpoints and ports of running containers, remove what belongs to no one."""
+
+    def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
+        """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
+
+
+class Volumes(Protocol):
+    """Named volumes (engine/volumes)."""
+
+    async def ensure(self, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> Path:
+        """Return the mount point of a volume, making the volume if there is none by that name."""
+
+    async def mount(self, name: str, container_id: str) -> Path:
+        """Make a volume usable by a container that starts (mount options, drivers); return its path."""
+
+    async def unmount(self, name: str, container_id: str) -> None:
+        """Say that a container no longer uses a volume; not being mounted is no error."""
+
+    async def remove_anonymous(self, name: str) -> None:
+        """Remove an anonymous volume with its container unless something else uses it."""

@@ -1,0 +1,1 @@
+"""Images: content store, layers, pull, save, load, history, prune."""

@@ -1,0 +1,1 @@
+"""Subnets, bridges, firewall, names, published ports."""

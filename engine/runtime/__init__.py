@@ -1,0 +1,1 @@
+"""The kernel and its helpers: crun, conmon, mounts, cgroups, namespaces, seccomp."""

@@ -1,0 +1,1 @@
+"""SQLite: one schema, migrations, transactions. The managers keep their objects here."""

@@ -1,0 +1,1 @@
+"""Byte formats without I/O: attach frames, JSON streams, filters, references, log lines."""
