@@ -1,0 +1,65 @@
+"""System calls that Python does not have: mount, umount2, unshare, setns, syncfs.
+
+Each raises OSError with the path it was about; the callers translate. Knows no container.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_libc.unshare.argtypes = [ctypes.c_int]
+_libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
+_libc.syncfs.argtypes = [ctypes.c_int]
+
+
+def _check(result: int, subject: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), subject)
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """Call mount(2); ``data`` may not be longer than a page less one byte."""
+    encoded = os.fsencode(data)
+    if len(encoded) > 4095:
+        raise OSError(7, f"mount options of {len(encoded)} bytes do not fit in a page", target)
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), kind.encode(), flags, encoded or None), target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """Call umount2(2), never following a link at the end of ``target``."""
+    _check(_libc.umount2(os.fsencode(target), flags | UMOUNT_NOFOLLOW), target)
+
+
+def unshare(flags: int) -> None:
+    """Call unshare(2) for the calling thread."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def setns(fd: int, kind: int) -> None:
+    """Call setns(2) for the calling thread."""
+    _check(_libc.setns(fd, kind), "setns")
+
+
+def syncfs(fd: int) -> None:
+    """Write out the file system that ``fd`` is on (blocking)."""
+    _check(_libc.syncfs(fd), "syncfs")
