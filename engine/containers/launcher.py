@@ -1,0 +1,311 @@
+"""From a record to a running process and back: mounts, network, spec, conmon.
+
+Every step can be repeated and undone; ``tear_down`` takes back whatever was reached, from any state,
+so it also serves after a crash. Knows nothing of policies, events or clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
+from engine.containers.failures import start_error
+from engine.containers.paths import ContainerPaths
+from engine.containers.record import ContainerRecord, MountRecord
+from engine.errors import Internal, NotFound, Unavailable
+from engine.model.container import ExecCreateRequest
+from engine.runtime import cgrouptree, conmon
+from engine.runtime.conmon import Launch, launched
+from engine.runtime.drivers import OciRuntime, RuntimeCatalog
+from engine.runtime.mounts import Mounter, unmount
+
+_CREATE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class MountSource:
+    """A mount of a container and where on the host it really comes from."""
+
+    mount: MountRecord
+    source: Path
+
+
+class Specs(Protocol):
+    """Makes the OCI configuration (engine/containers/specs.py)."""
+
+    def container(
+        self, record: ContainerRecord, sandbox: Sandbox, rootfs: Path, mounts: list[MountSource]
+    ) -> dict[str, Any]:
+        """Return ``config.json`` of a container whose root file system is mounted at ``rootfs``."""
+
+    def process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
+        """Return the process of an exec."""
+
+    async def fill(self, record: ContainerRecord, rootfs: Path, mounts: list[MountSource]) -> None:
+        """Copy the image's content into new volumes and make what must exist in the root file system."""
+
+    def created(self, record: ContainerRecord, state_dir: Path) -> None:
+        """Told after the runtime's create: its compiled seccomp filter may be kept for the next one."""
+
+
+class Launcher:
+    """Brings containers up and takes them down."""
+
+    def __init__(
+        self,
+        paths: ContainerPaths,
+        cgroup_parent: str,
+        conmon_path: Path,
+        runtimes: RuntimeCatalog,
+        mounter: Mounter,
+        images: ImageSource,
+        networks: Networks,
+        volumes: Volumes,
+        specs: Specs,
+    ) -> None:
+        """Wire the parts; makes the folders that all containers share (blocking)."""
+        self.paths = paths
+        self.conmon = conmon_path
+        self.cgroup_parent = cgroup_parent
+        self._runtimes = runtimes
+        self._mounter = mounter
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._specs = specs
+        self._root_shared = _is_root_shared()
+        for folder in (paths.containers, paths.bundles, paths.exits, paths.runtime_state, paths.trash):
+            folder.mkdir(mode=0o710, parents=True, exist_ok=True)
+        _make_init_layer(paths.init_layer)
+
+    def runtime(self, record: ContainerRecord) -> OciRuntime:
+        """Return the OCI runtime of a container; raises NotFound for an unknown one."""
+        name = record.host_config.runtime
+        return self._runtimes.get(name if isinstance(name, str) else "")
+
+    def cgroup(self, record: ContainerRecord) -> str:
+        """Return the path of a container's control group."""
+        parent = record.host_config.cgroup_parent or self.cgroup_parent
+        return f"/{parent.strip('/')}/{record.id}"
+
+    # A container's folders
+
+    def prepare(self, record: ContainerRecord) -> None:
+        """Make the folders of a new container (blocking, some system calls)."""
+        data = self.paths.data(record.id)
+        data.mkdir(mode=0o710)
+        self.paths.upper(record.id).mkdir(mode=0o755)
+        self.paths.work(record.id).mkdir(mode=0o700)
+
+    async def discard(self, record: ContainerRecord) -> None:
+        """Delete everything that a container has written.
+
+        It is moved aside at once and deleted by and by: what a crash leaves is deleted at the next start.
+        """
+        data = self.paths.data(record.id)
+        target = self.paths.trash / f"{record.id}-{secrets.token_hex(4)}"
+        with suppress(FileNotFoundError):
+            data.rename(target)
+            await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+
+    async def writable_size(self, record: ContainerRecord) -> int:
+        """Return the bytes that a container has written to its root file system."""
+        return await asyncio.to_thread(_tree_size, self.paths.upper(record.id))
+
+    # Up
+
+    async def bring_up(
+        self,
+        record: ContainerRecord,
+        sandbox: Sandbox,
+        saved: Awaitable[None],
+        on_created: Callable[[Path], None],
+    ) -> int:
+        """Make a container's process, which does not run its program yet; return its PID.
+
+        ``saved`` is awaited before, so that the store knows of the container first; ``on_created`` is
+        called with the bundle when clients can attach. Raises with Docker's text when a step fails;
+        the caller tears down.
+        """
+        bundle = self.paths.bundle(record.id)
+        shutil.rmtree(bundle, ignore_errors=True)
+        bundle.mkdir(mode=0o711)
+        (self.paths.exits / record.id).unlink(missing_ok=True)
+        runtime = self.runtime(record)
+        connecting = asyncio.ensure_future(self._networks.connect(sandbox))
+        try:
+            await self._mount_root(record)
+            mounts = await self._mount_sources(record)
+            self._networks.write_files(record, sandbox, self.paths.data(record.id))
+            await self._specs.fill(record, self.paths.merged(record.id), mounts)
+            spec = self._specs.container(record, sandbox, self.paths.merged(record.id), mounts)
+            (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+            await connecting
+            pid = await self._create(record, runtime, bundle, saved, fresh=bool(mounts) and not self._root_shared)
+        except BaseException:
+            connecting.cancel()
+            await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
+            raise
+        on_created(bundle)
+        return pid
+
+    async def _mount_root(self, record: ContainerRecord) -> None:
+        lower = self._images.lower_dirs(record.image_id) if record.image_id else []
+        await self._mounter.mount_overlay(
+            [self.paths.init_layer, *lower],
+            self.paths.upper(record.id),
+            self.paths.work(record.id),
+            self.paths.merged(record.id),
+        )
+
+    async def _mount_sources(self, record: ContainerRecord) -> list[MountSource]:
+        sources: list[MountSource] = []
+        for mount in record.mounts:
+            source = Path(mount.source)
+            if mount.type == "volume":
+                source = await self._volumes.mount(mount.name, record.id)
+            sources.append(MountSource(mount, source))
+        return sources
+
+    async def _create(
+        self, record: ContainerRecord, runtime: OciRuntime, bundle: Path, saved: Awaitable[None], *, fresh: bool
+    ) -> int:
+        config = record.config
+        wanted = Launch(
+            container_id=record.id,
+            name=record.name,
+            bundle=bundle,
+            exit_dir=self.paths.exits,
+            runtime=runtime.binary.path,
+            runtime_arguments=runtime.arguments,
+            log_path=None if record.host_config.log_config.type == "none" else self.paths.log(record.id),
+            terminal=config.tty,
+            stdin=config.open_stdin,
+            leave_stdin_open=config.open_stdin and not config.stdin_once,
+        )
+        async with launched(runtime.spawner, self.conmon, wanted, fresh_mounts=fresh) as process:
+            await process.begin()
+            await saved
+            try:
+                pid = await process.pid(_CREATE_TIMEOUT_S)
+            except Internal as error:
+                raise start_error(error.message, record.path) from error
+        self._specs.created(record, runtime.state_dir(record.id))
+        size = record.host_config.console_size
+        if config.tty and len(size) == 2 and all(size):
+            with suppress(NotFound):
+                conmon.resize(bundle, size[0], size[1])
+        return pid
+
+    async def let_go(self, record: ContainerRecord) -> None:
+        """Let the process that ``bring_up`` made run its program."""
+        await self.runtime(record).start(record.id)
+
+    # Down
+
+    async def tear_down(self, record: ContainerRecord) -> None:
+        """Take back all that ``bring_up`` made but the network; nothing there is no error."""
+        bundle = self.paths.bundle(record.id)
+        try:
+            runtime = self.runtime(record)
+        except NotFound:  # its runtime was taken out of the configuration
+            runtime = self._runtimes.get()
+        state = runtime.state_dir(record.id)
+        gone = await asyncio.to_thread(self._remove_kernel_state, self.cgroup(record), state)
+        if not gone:
+            await runtime.delete(record.id)
+            if not await asyncio.to_thread(cgrouptree.remove_group, self.cgroup(record)):
+                raise Unavailable(f"processes of container {record.name} do not end: its control group is busy")
+        if bundle.exists():
+            await self._mounter.unmount(self.paths.merged(record.id))
+            await asyncio.to_thread(_remove_bundle, bundle)
+        for mount in record.mounts:
+            if mount.type == "volume":
+                await self._volumes.unmount(mount.name, record.id)
+        (self.paths.exits / record.id).unlink(missing_ok=True)
+
+    def _remove_kernel_state(self, cgroup: str, state: Path) -> bool:
+        # What a finished container leaves is removed here without a process; the runtime's own delete,
+        # which kills, is for what is not finished.
+        if not cgrouptree.remove_group(cgroup, timeout_s=0.05):
+            return False
+        shutil.rmtree(state, ignore_errors=True)
+        return True
+
+    # While it runs
+
+    def was_oom_killed(self, record: ContainerRecord) -> bool:
+        """Whether the kernel killed a process of the container for its memory."""
+        return (self.paths.bundle(record.id) / "oom").exists()
+
+    async def pause(self, record: ContainerRecord) -> None:
+        """Freeze its processes."""
+        await self.runtime(record).pause(record.id)
+
+    async def resume(self, record: ContainerRecord) -> None:
+        """Let its processes go on."""
+        await self.runtime(record).resume(record.id)
+
+    async def update(self, record: ContainerRecord, resources: dict[str, Any]) -> None:
+        """Change its limits."""
+        await self.runtime(record).update(record.id, resources)
+
+    def resize(self, record: ContainerRecord, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+        conmon.resize(self.paths.bundle(record.id), rows, columns)
+
+    def exec_process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
+        """Return the OCI process of an exec."""
+        return self._specs.process(record, request)
+
+    def kill_process(self, record: ContainerRecord, pid: int) -> None:
+        """Kill one process if it is in the container's control group."""
+        if pid > 0 and any(record.id in group for group in cgrouptree.process_group(pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+
+def _make_init_layer(top: Path) -> None:
+    """Make what every container finds beside its image: the marker file and the mount points."""
+    for name in ("dev/pts", "dev/shm", "proc", "sys"):
+        (top / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    for name, mode in ((".dockerenv", 0o755), ("dev/console", 0o755)):
+        (top / name).touch(mode=mode)
+    top.chmod(0o755)
+
+
+def _remove_bundle(bundle: Path) -> None:
+    unmount(bundle / "merged")
+    shutil.rmtree(bundle, ignore_errors=True)
+
+
+def _tree_size(top: Path) -> int:
+    size = 0
+    seen: set[tuple[int, int]] = set()
+    for folder, _, files in os.walk(top):
+        for name in files:
+            with suppress(OSError):
+                info = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - a Path a file is half of the time
+                if (info.st_dev, info.st_ino) not in seen:
+                    seen.add((info.st_dev, info.st_ino))
+                    size += info.st_size
+    return size
+
+
+def _is_root_shared() -> bool:
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields = line.split(" ")
+        if fields[4] == "/":
+            return any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
+    return False
+

@@ -1,0 +1,456 @@
+"""The containers of an engine, as the API speaks of them: create, start, stop, wait, remove and the rest.
+
+Decides and checks; ``lifecycle`` knows the order of a start and an exit, ``launcher`` the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from engine.containers.announce import ContainerEvents
+from engine.containers.container import Container
+from engine.containers.interfaces import ImageSource, Networks, Volumes
+from engine.containers.launcher import Launcher
+from engine.containers.lifecycle import Lifecycle
+from engine.containers.reconcile import Verdict, empty_trash, judge_all, started_ns, sweep
+from engine.containers.record import ContainerRecord
+from engine.containers.restarts import should_start_with_engine
+from engine.containers.signals import parse_signal
+from engine.containers.store import ContainerStore
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError
+from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
+
+SIGKILL = 9
+SIGTERM = 15
+DEFAULT_STOP_TIMEOUT_S = 10
+KILL_TIMEOUT_S = 10.0
+REMOVE_STOP_TIMEOUT_S = 3
+
+
+class ContainerManager:
+    """All containers."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        launcher: Launcher,
+        images: ImageSource,
+        networks: Networks,
+        volumes: Volumes,
+        store: ContainerStore,
+        events: ContainerEvents,
+        index: ContainerIndex,
+        creator: Creator,
+    ) -> None:
+        """Wire the parts; ``lifecycle.remove`` becomes this manager's removal."""
+        self._lifecycle = lifecycle
+        self._launcher = launcher
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self._store = store
+        self._events = events
+        self.index = index
+        self._creator = creator
+        self._containers: dict[str, Container] = {}
+        lifecycle.remove = self._remove_by_itself
+
+    # At start
+
+    async def recover(self) -> None:
+        """Take over what the store knows and find out what became of it; then exits and restarts follow.
+
+        Called once, before anything is served.
+        """
+        records = self._store.load()
+        verdicts = await asyncio.to_thread(judge_all, records, self._launcher)
+        containers = [self.adopt(record) for record in records]
+        alive = {key for key, verdict in verdicts.items() if verdict.outcome in ("running", "exited")}
+        for container in containers:
+            verdict = verdicts[container.id]
+            if verdict.outcome == "running":
+                self._lifecycle.take_over(container, verdict.pid, started_ns(verdict.pid))
+        known = {record.id for record in records}
+        await asyncio.to_thread(sweep, self._launcher.paths, known, alive, self._launcher.cgroup_parent)
+        await self._networks.restore([item.record for item in containers if verdicts[item.id].outcome == "running"])
+        for container in containers:
+            await self._settle(container, verdicts[container.id])
+        self._lifecycle.spawn(empty_trash(self._launcher.paths), "emptying the trash")
+
+    async def _settle(self, container: Container, verdict: Verdict) -> None:
+        record = container.record
+        if verdict.outcome == "removing":
+            container.removing = True
+            async with container.lock:
+                await self._remove_locked(container, volumes=False)
+        elif verdict.outcome == "unstarted":
+            await self._launcher.tear_down(record)
+            record.state.status = "exited" if record.state.finished_ns else "created"
+            record.state.pid = 0
+            await self._store.save(record)
+        elif verdict.outcome in ("exited", "lost"):
+            lost = verdict.outcome == "lost"
+            if record.state.status == "starting":
+                record.state.status = "running"
+                record.state.started_ns = record.state.started_ns or verdict.time_ns
+            await self._lifecycle.handle_exit(container, verdict.exit_code, verdict.time_ns, lost=lost)
+        elif verdict.outcome == "still" and (container.is_restarting or should_start_with_engine(record)):
+            self._lifecycle.spawn(self._start_again(container), f"start {record.name}")
+        elif verdict.outcome == "still" and record.host_config.auto_remove and record.state.status == "exited":
+            await self._remove(container, force=False, volumes=True)
+
+    async def _start_again(self, container: Container) -> None:
+        with suppress(NotModified):
+            await self._lifecycle.start(container, by_policy=True)
+
+    # Looking up
+
+    def get(self, container_ref: str) -> Container:
+        """Return a container by name, ID or unambiguous beginning of an ID.
+
+        Raises NotFound (``No such container: x``) or InvalidArgument for an ambiguous one.
+        """
+        return self._containers[self.index.find(container_ref).id]
+
+    def all(self) -> list[Container]:
+        """Return every container."""
+        return list(self._containers.values())
+
+    def adopt(self, record: ContainerRecord) -> Container:
+        """Take a record out of the store at start."""
+        container = Container(record)
+        self._containers[record.id] = container
+        self.index.add(record)
+        return container
+
+    # Create and remove
+
+    async def create(
+        self, request: ContainerCreateRequest, name: str = "", platform: str | None = None
+    ) -> tuple[str, list[str]]:
+        """Create a container; return its ID and warnings.
+
+        Raises NotFound for an unknown image or network, Conflict for a taken name, InvalidArgument and
+        NotSupported for options. A failure leaves nothing.
+        """
+        container_id = secrets.token_hex(32)
+        claimed = self.index.claim(name, container_id)
+        try:
+            record, warnings = await self._creator.create(request, claimed, container_id, platform)
+            warnings += self._networks.validate(record)
+            self._launcher.prepare(record)
+            try:
+                await self._store.insert(record)
+            except BaseException:
+                await self._launcher.discard(record)
+                raise
+        except BaseException:
+            self.index.release(claimed)
+            raise
+        self.adopt(record)
+        self._events.publish(record, "create")
+        return container_id, warnings
+
+    async def remove(self, container_ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container, with its anonymous volumes when ``volumes``.
+
+        Raises Conflict when it runs and ``force`` is not given, or when it is being removed already.
+        """
+        container = self.get(container_ref)
+        if container.removing:
+            raise Conflict(f"removal of container {container_ref} is already in progress")
+        await self._remove(container, force=force, volumes=volumes)
+
+    async def _remove_by_itself(self, container: Container) -> None:
+        if not container.removing and container.id in self._containers:
+            await self._remove(container, force=False, volumes=True)
+
+    async def _remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+        container.removing = True
+        try:
+            if container.is_running or container.is_restarting:
+                if not force:
+                    raise self._still_alive(container)
+                await self._kill_and_wait(container)
+            async with container.lock:
+                await self._remove_locked(container, volumes=volumes)
+        except BaseException:
+            container.removing = False
+            raise
+
+    def _still_alive(self, container: Container) -> Conflict:
+        status = container.record.state.status
+        reason = f"container is {status}: stop the container before removing or force remove"
+        if status == "paused":
+            reason = "container is paused and must be unpaused first"
+        return Conflict(
+            f'cannot remove container "{container.name}": {reason}', hint=f"portside rm --force {container.name}"
+        )
+
+    async def _remove_locked(self, container: Container, *, volumes: bool) -> None:
+        record = container.record
+        if container.is_running:  # started between the check and the lock
+            raise self._still_alive(container)
+        record.state.status = "removing"
+        await self._launcher.tear_down(record)
+        await self._networks.release(record.id)
+        # The record goes first: a crash after it leaves files that the next start sweeps, never a half container.
+        await self._store.delete(record.id)
+        self.index.remove(record)
+        del self._containers[record.id]
+        container.drop_attachments(f"No such container: {record.id}")
+        container.exited.set()
+        container.announce_exit(record.state.exit_code)
+        container.removed.set()
+        await self._launcher.discard(record)
+        self._events.publish(record, "destroy")
+        if volumes:
+            for mount in record.mounts:
+                if mount.anonymous:
+                    with suppress(NotFound, Conflict):
+                        await self._volumes.remove_anonymous(mount.name)
+
+    async def prune(self, accepts: Callable[[ContainerRecord], bool]) -> tuple[list[str], int]:
+        """Remove stopped containers that ``accepts`` takes; return their IDs and the bytes that came free."""
+        removed: list[str] = []
+        freed = 0
+        for container in self.all():
+            if container.is_running or container.is_restarting or container.removing or not accepts(container.record):
+                continue
+            size = await self._launcher.writable_size(container.record)
+            try:
+                await self.remove(container.id)
+            except (Conflict, NotFound):
+                continue
+            removed.append(container.id)
+            freed += size
+        return removed, freed
+
+    # Start and stop
+
+    async def start(self, container_ref: str) -> None:
+        """Start a container; raises NotModified when it runs already."""
+        await self._lifecycle.start(self.get(container_ref))
+
+    async def stop(self, container_ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        """Stop a container: its stop signal, then SIGKILL after ``timeout_s`` (negative: never).
+
+        Raises NotModified when it does not run.
+        """
+        container = self.get(container_ref)
+        number = parse_signal(signal) if signal else 0
+        if not container.is_running and not container.is_restarting:
+            raise NotModified("container is already stopped")
+        await self._stop(container, timeout_s, number)
+
+    async def _stop(self, container: Container, timeout_s: int | None, number: int = 0) -> None:
+        config = container.record.config
+        if timeout_s is None:
+            timeout_s = config.stop_timeout if isinstance(config.stop_timeout, int) else DEFAULT_STOP_TIMEOUT_S
+        if not number:
+            number = parse_signal(config.stop_signal) if isinstance(config.stop_signal, str) and config.stop_signal else SIGTERM
+        if await self._stop_restarting(container):
+            return
+        exited = container.next_exit()
+        try:
+            if container.is_running:
+                await self._send(container, number)
+                try:
+                    await asyncio.wait_for(asyncio.shield(exited), None if timeout_s < 0 else timeout_s)
+                except TimeoutError:
+                    await self._kill_and_wait(container)
+        finally:
+            exited.cancel()
+        self._events.publish(container.record, "stop")
+
+    async def _stop_restarting(self, container: Container) -> bool:
+        """End a container's wait for its next start; returns whether it waited."""
+        if not container.is_restarting:
+            return False
+        async with container.lock:
+            if not container.is_restarting:
+                return False
+            self._lifecycle.cancel_restart(container)
+            container.record.manually_stopped = True
+            container.record.state.status = "exited"
+            await self._store.save(container.record)
+            self._lifecycle.changed(container)
+        self._events.publish(container.record, "stop")
+        return True
+
+    async def restart(self, container_ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
+        """Stop a container if it runs, then start it; one that removes itself is kept."""
+        container = self.get(container_ref)
+        number = parse_signal(signal) if signal else 0
+        auto_remove = container.record.host_config.auto_remove
+        container.record.host_config.auto_remove = False
+        try:
+            if container.is_running or container.is_restarting:
+                await self._stop(container, timeout_s, number)
+            with suppress(NotModified):
+                await self._lifecycle.start(container)
+        finally:
+            container.record.host_config.auto_remove = auto_remove
+        self._events.publish(container.record, "restart")
+
+    async def kill(self, container_ref: str, signal: str = "") -> None:
+        """Send a signal (SIGKILL by default, then wait for the end).
+
+        Raises Conflict when it does not run, InvalidArgument for an unknown signal.
+        """
+        container = self.get(container_ref)
+        number = parse_signal(signal) if signal else SIGKILL
+        if not container.is_running:
+            if container.is_restarting:
+                container.record.manually_stopped = True
+                await self._stop_restarting(container)
+                return
+            raise Conflict(f"cannot kill container: {container_ref}: container {container.id} is not running")
+        if number == SIGKILL:
+            await self._kill_and_wait(container)
+        else:
+            await self._send(container, number)
+
+    async def _send(self, container: Container, number: int) -> None:
+        record = container.record
+        stop_signal = record.config.stop_signal
+        has_stop_signal = isinstance(stop_signal, str) and bool(stop_signal)
+        ends = number == SIGKILL or not has_stop_signal or parse_signal(str(stop_signal)) == number
+        if ends:
+            record.state.stopped_by_user = True
+            record.manually_stopped = True
+            self._store.save_soon(record)
+        container.signal(number)
+        if ends and record.state.status == "paused":
+            await self._launcher.resume(record)
+        self._events.publish(record, "kill", signal=str(number))
+
+    async def _kill_and_wait(self, container: Container) -> None:
+        if await self._stop_restarting(container):
+            return
+        exited = container.next_exit()
+        try:
+            if not container.is_running:
+                return
+            await self._send(container, SIGKILL)
+            try:
+                await asyncio.wait_for(asyncio.shield(exited), KILL_TIMEOUT_S)
+            except TimeoutError:
+                raise Internal("tried to kill container, but did not receive an exit event") from None
+        finally:
+            exited.cancel()
+
+    async def pause(self, container_ref: str) -> None:
+        """Freeze a container's processes; raises Conflict unless it runs unpaused."""
+        container = self.get(container_ref)
+        async with container.lock:
+            container.require_running()
+            record = container.record
+            if record.state.status == "paused":
+                raise Conflict(f"container {container.id} is already paused")
+            await self._launcher.pause(record)
+            record.state.status = "paused"
+            await self._store.save(record)
+            self._lifecycle.changed(container)
+        self._events.publish(record, "pause")
+
+    async def unpause(self, container_ref: str) -> None:
+        """Let a paused container go on; raises Conflict when it is not paused."""
+        container = self.get(container_ref)
+        async with container.lock:
+            record = container.record
+            if record.state.status != "paused":
+                raise Internal(f"Container {container.id} is not paused")
+            await self._launcher.resume(record)
+            record.state.status = "running"
+            await self._store.save(record)
+            self._lifecycle.changed(container)
+        self._events.publish(record, "unpause")
+
+    # The rest
+
+    async def wait(self, container_ref: str, condition: str = "") -> asyncio.Future[int]:
+        """Return a future of the exit code: ``not-running`` (the default), ``next-exit`` or ``removed``.
+
+        It is resolved at once when a container does not run and ``not-running`` is waited for. Cancel it
+        when it is no longer wanted. Raises InvalidArgument for another condition.
+        """
+        container = self.get(container_ref)
+        if condition not in ("", "not-running", "next-exit", "removed"):
+            raise InvalidArgument(f"invalid condition: {condition!r}".replace("'", '"'))
+        if condition == "removed":
+            return asyncio.ensure_future(_wait_removed(container))
+        if condition != "next-exit" and not container.is_running and not container.is_restarting:
+            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            done.set_result(container.record.state.exit_code)
+            return done
+        if condition != "next-exit":
+            return asyncio.ensure_future(_wait_stopped(container))
+        return container.next_exit()
+
+    async def rename(self, container_ref: str, new_name: str) -> None:
+        """Give a container another name; raises InvalidArgument or Conflict with moby's texts."""
+        container = self.get(container_ref)
+        new_name = new_name.removeprefix("/")
+        if not new_name:
+            raise InvalidArgument("Neither old nor new names may be empty")
+        record = container.record
+        old_name = record.name
+        if new_name == old_name:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
+        claimed = self.index.claim(new_name, record.id)
+        record.name = claimed
+        try:
+            await self._store.save(record)
+        except BaseException:
+            record.name = old_name
+            self.index.release(claimed)
+            raise
+        self.index.release(old_name)
+        self.index.renamed(record, old_name)
+        self._lifecycle.changed(container)
+        self._events.publish(record, "rename", oldName=f"/{old_name}")
+
+    async def update(self, container_ref: str, request: ContainerUpdateRequest) -> list[str]:
+        """Change a container's restart policy and limits; return warnings."""
+        container = self.get(container_ref)
+        async with container.lock:
+            record = container.record
+            if container.removing or record.state.status in ("removing", "dead"):
+                reason = 'container is marked for removal and cannot be "update"'
+                raise Conflict(f"Cannot update container {container.id}: {reason}")
+            changed, warnings, resources = self._creator.update(record, request)
+            if resources and container.is_running:
+                try:
+                    await self._launcher.update(record, resources)
+                except PortsideError as error:
+                    raise Internal(f"Cannot update container {container.id}: {error.message}") from error
+            record.host_config = changed
+            await self._store.save(record)
+            self._lifecycle.changed(container)
+        self._events.publish(record, "update")
+        return warnings
+
+    def resize(self, container_ref: str, rows: int, columns: int) -> None:
+        """Set the size of a running container's terminal."""
+        container = self.get(container_ref)
+        container.require_running()
+        self._launcher.resize(container.record, rows, columns)
+        self._events.publish(container.record, "resize", height=str(rows), width=str(columns))
+
+
+async def _wait_removed(container: Container) -> int:
+    await container.removed.wait()
+    return container.record.state.exit_code
+
+
+async def _wait_stopped(container: Container) -> int:
+    while container.is_running or container.is_restarting:
+        code = await container.next_exit()
+        if not container.is_restarting:
+            return code
+    return container.record.state.exit_code

@@ -1,0 +1,186 @@
+"""Operations tagged Container (API 1.51), but for archives, export, changes and commit."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+from aiohttp import web
+
+from engine.containers.attach import AttachOptions, parse_detach_keys, serve
+from engine.containers.container import Container
+from engine.containers.manager import ContainerManager
+from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
+from engine.model.container import (
+    ContainerCreateRequest,
+    ContainerCreateResponse,
+    ContainersPruneReport,
+    ContainerUpdateRequest,
+    ContainerUpdateResponse,
+    WaitExitError,
+    WaitResponse,
+)
+from engine.server.exec import stream_type, terminal_size
+from engine.server.hijack import HijackedStream, HijackResponse
+from engine.server.http import Route, decode_body, empty_response, json_response, query_bool, query_int
+
+
+class ContainersApi:
+    """Handlers over a ContainerManager."""
+
+    def __init__(self, manager: ContainerManager) -> None:
+        """Serve ``manager``."""
+        self._manager = manager
+
+    def routes(self) -> list[Route]:
+        """Return the operations."""
+        return [
+            Route("POST", "/containers/create", self.create),
+            Route("POST", "/containers/prune", self.prune, since=(1, 25)),
+            Route("POST", "/containers/{name}/start", self.start),
+            Route("POST", "/containers/{name}/stop", self.stop),
+            Route("POST", "/containers/{name}/restart", self.restart),
+            Route("POST", "/containers/{name}/kill", self.kill),
+            Route("POST", "/containers/{name}/pause", self.pause),
+            Route("POST", "/containers/{name}/unpause", self.unpause),
+            Route("POST", "/containers/{name}/wait", self.wait),
+            Route("POST", "/containers/{name}/rename", self.rename),
+            Route("POST", "/containers/{name}/update", self.update),
+            Route("POST", "/containers/{name}/resize", self.resize),
+            Route("POST", "/containers/{name}/attach", self.attach),
+            Route("DELETE", "/containers/{name}", self.remove),
+        ]
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerCreate``: 201 with ID and warnings."""
+        body = await decode_body(request, ContainerCreateRequest)
+        name = request.query.get("name", "")
+        platform = request.query.get("platform") or None
+        container_id, warnings = await self._manager.create(body, name, platform)
+        return json_response(ContainerCreateResponse(id=container_id, warnings=warnings), 201)
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerStart``: 204, or 304 when it runs."""
+        if request.query.get("checkpoint") or request.query.get("checkpoint-dir"):
+            raise InvalidArgument("checkpoint is only supported in experimental mode")
+        if request.query.get("detachKeys"):
+            parse_detach_keys(request.query["detachKeys"])
+        await self._manager.start(request.match_info["name"])
+        return empty_response()
+
+    async def stop(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerStop``: 204, or 304 when it does not run."""
+        await self._manager.stop(
+            request.match_info["name"], timeout_s=query_int(request, "t"), signal=request.query.get("signal", "")
+        )
+        return empty_response()
+
+    async def restart(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerRestart``: 204."""
+        await self._manager.restart(
+            request.match_info["name"], timeout_s=query_int(request, "t"), signal=request.query.get("signal", "")
+        )
+        return empty_response()
+
+    async def kill(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerKill``: 204; 409 when it does not run."""
+        await self._manager.kill(request.match_info["name"], request.query.get("signal", ""))
+        return empty_response()
+
+    async def pause(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerPause``: 204."""
+        await self._manager.pause(request.match_info["name"])
+        return empty_response()
+
+    async def unpause(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerUnpause``: 204."""
+        await self._manager.unpause(request.match_info["name"])
+        return empty_response()
+
+    async def rename(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerRename``: 204."""
+        await self._manager.rename(request.match_info["name"], request.query.get("name", ""))
+        return empty_response()
+
+    async def update(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerUpdate``: 200 with warnings."""
+        body = await decode_body(request, ContainerUpdateRequest)
+        warnings = await self._manager.update(request.match_info["name"], body)
+        return json_response(ContainerUpdateResponse(warnings=warnings or None))
+
+    async def resize(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerResize``: 200 without a body."""
+        rows, columns = terminal_size(request)
+        self._manager.resize(request.match_info["name"], rows, columns)
+        return empty_response(200)
+
+    async def remove(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerDelete``: 204."""
+        if query_bool(request, "link"):
+            raise InvalidArgument("Conflict, cannot remove the default link name of the container")
+        await self._manager.remove(
+            request.match_info["name"], force=query_bool(request, "force"), volumes=query_bool(request, "v")
+        )
+        return empty_response()
+
+    async def wait(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerWait``: the head goes out at once, the exit code when it is known."""
+        future = await self._manager.wait(request.match_info["name"], request.query.get("condition", ""))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        try:
+            await response.prepare(request)
+            answer = WaitResponse(status_code=await future)
+        except PortsideError as error:
+            answer = WaitResponse(status_code=0, error=WaitExitError(message=error.message))
+        finally:
+            future.cancel()
+        await response.write(msgspec.json.encode(answer) + b"\n")
+        await response.write_eof()
+        return response
+
+    async def attach(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerAttach``: hijacks the connection; also before the container is started."""
+        container = self._manager.get(request.match_info["name"])
+        query = request.query
+        describe = f"Invalid detach keys ({query.get('detachKeys', '')}) provided"
+        keys = parse_detach_keys(query.get("detachKeys", ""), describe=lambda _: describe)
+        record = container.record
+        if record.state.status == "paused":
+            raise Conflict(f"container {request.match_info['name']} is paused, unpause the container before attach")
+        if container.is_restarting:
+            raise Conflict(
+                f"container {request.match_info['name']} is restarting, wait until the container is running"
+            )
+        stdin = query_bool(request, "stdin") and record.config.open_stdin
+        options = AttachOptions(
+            stdin=stdin,
+            stdout=query_bool(request, "stdout"),
+            stderr=query_bool(request, "stderr"),
+            framed=not record.config.tty,
+            detach_keys=keys if stdin else b"",
+            close_stdin=record.config.stdin_once and not record.config.tty,
+        )
+        response = HijackResponse(stream_type(request, tty=record.config.tty))
+        pending = None if container.is_running else container.next_attachment()
+        stream = await response.take_over(request)
+        try:
+            if query_bool(request, "logs"):
+                await self._send_logs(container, stream, options)
+            if query_bool(request, "stream"):
+                await self._attach(container, stream, options, pending)
+        except ConnectionResetError:
+            pass
+        except PortsideError as error:
+            with suppress(ConnectionResetError):
+                await stream.write(f"{error.message}\r\n".encode())
+        finally:
+            if pending is not None:
+                pending.cancel()
+            stream.close()
+        return response
+
+    async def prune(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerPrune``: 200 with what went."""
+        removed, freed = await self._manager.prune(lambda record: True)
+        return json_response(ContainersPruneReport(containers_deleted=removed or None, space_reclaimed=freed))

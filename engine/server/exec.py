@@ -1,0 +1,88 @@
+"""Operations tagged Exec (API 1.51)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from engine.containers.execs import ExecManager
+from engine.errors import InvalidArgument
+from engine.model.container import ExecCreateRequest, ExecStartRequest, IdResponse
+from engine.server.hijack import HijackResponse
+from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
+
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+
+
+def stream_type(request: web.Request, *, tty: bool) -> str:
+    """Return the content type of a hijacked stream: multiplexed has a name of its own from API 1.42 on."""
+    return RAW_STREAM if tty or api_version(request) < (1, 42) else MULTIPLEXED_STREAM
+
+
+class ExecApi:
+    """Handlers over an ExecManager."""
+
+    def __init__(self, execs: ExecManager) -> None:
+        """Serve ``execs``."""
+        self._execs = execs
+
+    def routes(self) -> list[Route]:
+        """Return the operations."""
+        return [
+            Route("POST", "/containers/{name}/exec", self.create),
+            Route("POST", "/exec/{id}/start", self.start),
+            Route("POST", "/exec/{id}/resize", self.resize),
+            Route("GET", "/exec/{id}/json", self.inspect),
+        ]
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerExec``: 201 with the ID."""
+        body = await decode_body(request, ExecCreateRequest)
+        return json_response(IdResponse(id=self._execs.create(request.match_info["name"], body)), 201)
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """``ExecStart``: hijacks the connection unless ``Detach``."""
+        body = await decode_body(request, ExecStartRequest, optional=True)
+        item = self._execs.check_startable(request.match_info["id"])
+        size = body.console_size
+        if isinstance(size, list) and size:
+            if not body.tty:
+                raise InvalidArgument("console size is only supported when TTY is enabled")
+            if len(size) != 2:
+                raise InvalidArgument(f"ConsoleSize has {len(size)} values: give height and width")
+        console = (size[0], size[1]) if isinstance(size, list) and size else None
+        if body.detach:
+            await self._execs.start(item, None, console)
+            return empty_response(200)
+        response = HijackResponse(stream_type(request, tty=item.request.tty))
+        stream = await response.take_over(request)
+        try:
+            await self._execs.start(item, stream, console)
+        except Exception as error:  # noqa: BLE001 - the head has gone out: the error follows in the stream, as Docker's
+            await stream.write(f"{error}\r\n".encode())
+        finally:
+            stream.close()
+        return response
+
+    async def resize(self, request: web.Request) -> web.StreamResponse:
+        """``ExecResize``: 200 without a body."""
+        rows, columns = terminal_size(request)
+        self._execs.resize(request.match_info["id"], rows, columns)
+        return empty_response(200)
+
+    async def inspect(self, request: web.Request) -> web.StreamResponse:
+        """``ExecInspect``."""
+        return json_response(self._execs.inspect(request.match_info["id"]))
+
+
+def terminal_size(request: web.Request) -> tuple[int, int]:
+    """Return rows and columns from the query's ``h`` and ``w``; raises InvalidArgument when one is missing."""
+    size = []
+    for name in ("h", "w"):
+        value = query_int(request, name)
+        if value is None:
+            raise InvalidArgument(f'strconv.ParseUint: parsing "{request.query.get(name, "")}": invalid syntax')
+        if not 0 <= value <= 0xFFFF:
+            raise InvalidArgument(f'strconv.ParseUint: parsing "{value}": value out of range')
+        size.append(value)
+    return size[0], size[1]
