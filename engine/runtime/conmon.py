@@ -180,7 +180,8 @@ async def _read_line(descriptor: int, timeout_s: float) -> bytes:
         raise Unavailable(f"conmon did not answer within {timeout_s:g} s") from None
     finally:
         loop.remove_reader(descriptor)
-    return bytes(data)
+    # An exec that ends at once has sent its exit code behind its PID already.
+    return bytes(data).partition(b"\n")[0]
 
 
 class AttachSocket:
