@@ -99,11 +99,20 @@ class Networks(Protocol):
 class Volumes(Protocol):
     """Named volumes (engine/volumes)."""
 
-    async def ensure(self, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> Path:
-        """Return the mount point of a volume, making the volume if there is none by that name."""
+    async def ensure(
+        self, name: str, driver: str, options: dict[str, str], labels: dict[str, str], *, container_id: str = ""
+    ) -> Path:
+        """Return the mount point of a volume, making the volume if there is none by that name.
 
-    async def mount(self, name: str, container_id: str) -> Path:
-        """Make a volume usable by a container that starts (mount options, drivers); return its path."""
+        It is durable with the next commit, which is that of the container it is made for. Until ``unmount``
+        it counts as used by ``container_id``, so that it cannot go before the container is stored.
+        """
+
+    async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
+        """Make a volume usable by a container that starts (mount options, drivers); return its path.
+
+        ``destination`` and ``read_write`` are for the event.
+        """
 
     async def unmount(self, name: str, container_id: str) -> None:
         """Say that a container no longer uses a volume; not being mounted is no error."""
