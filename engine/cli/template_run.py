@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.cli.template_parse import (
     Action,
@@ -65,10 +65,14 @@ class Row:
     """One row of a list: fields by name, computed when they are used."""
 
     type_name = ""
-    fields: Mapping[str, Callable[[Any], Value]] = {}
+    fields: ClassVar[Mapping[str, Callable[[Any], Value]]] = {}
     """Functions of the row; the JSON form has them all, sorted."""
-    methods: Mapping[str, Callable[..., Value]] = {}
+    methods: ClassVar[Mapping[str, Callable[..., Value]]] = {}
     """Functions of the row and arguments, such as ``.Label "name"``."""
+
+    def field_function(self, name: str) -> Callable[[Any], Value] | None:
+        """Return what computes a field, None when there is no such field."""
+        return self.fields.get(name)
 
 
 class _Exit(Exception):
@@ -225,10 +229,11 @@ class _Run:
         if isinstance(value, Row):
             if name in value.methods:
                 return value.methods[name](value, *arguments)
-            if name in value.fields:
+            function = value.field_function(name)
+            if function is not None:
                 if arguments:
                     raise self.fail(place, f"wrong number of args for {name}: want 0 got {len(arguments)}")
-                return value.fields[name](value)
+                return function(value)
             raise self.fail(place, f"can't evaluate field {name} in type {value.type_name}")
         if arguments:
             raise self.fail(place, f"{name} is not a method but has arguments")
