@@ -16,8 +16,8 @@ import msgspec
 from engine.containers.announce import ContainerEvents
 from engine.containers.attach import DEFAULT_DETACH_KEYS, AttachOptions, ClientStream, parse_detach_keys, serve
 from engine.containers.container import Container
-from engine.containers.launcher import Launcher
 from engine.containers.failures import exec_error, exit_code_of
+from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
 from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
 from engine.model.container import ExecCreateRequest, ExecInspect, ExecProcessConfig
@@ -166,7 +166,7 @@ class ExecManager:
         exits.mkdir(mode=0o700, parents=True)
         item.folder = folder
         spec = folder / "process.json"
-        spec.write_bytes(msgspec.json.encode(self._launcher.exec_process(record, item.request)))
+        spec.write_bytes(msgspec.json.encode(await self._launcher.exec_process(record, item.request)))
         runtime = self._launcher.runtime(record)
         wanted = Launch(
             container_id=record.id,

@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
 from engine.containers.failures import start_error
+from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
 from engine.containers.paths import ContainerPaths
 from engine.containers.record import ContainerRecord, MountRecord
 from engine.errors import Internal, NotFound, Unavailable
@@ -43,19 +43,24 @@ class MountSource:
 class Specs(Protocol):
     """Makes the OCI configuration (engine/containers/specs.py)."""
 
-    def container(
-        self, record: ContainerRecord, sandbox: Sandbox, rootfs: Path, mounts: list[MountSource]
+    async def container(
+        self,
+        record: ContainerRecord,
+        sandbox: Sandbox,
+        cgroup: str,
+        runtime: OciRuntime,
+        mounts: Sequence[MountSource],
     ) -> dict[str, Any]:
-        """Return ``config.json`` of a container whose root file system is mounted at ``rootfs``."""
+        """Fill the mounted root file system and return ``config.json``."""
 
-    def process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
+    async def process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
         """Return the process of an exec."""
 
-    async def fill(self, record: ContainerRecord, rootfs: Path, mounts: list[MountSource]) -> None:
-        """Copy the image's content into new volumes and make what must exist in the root file system."""
-
     def created(self, record: ContainerRecord, state_dir: Path) -> None:
-        """Told after the runtime's create: its compiled seccomp filter may be kept for the next one."""
+        """Told after the runtime's create."""
+
+    def removed(self, record: ContainerRecord) -> None:
+        """Told before a bundle is removed."""
 
 
 class Launcher:
@@ -147,8 +152,7 @@ class Launcher:
             await self._mount_root(record)
             mounts = await self._mount_sources(record)
             self._networks.write_files(record, sandbox, self.paths.data(record.id))
-            await self._specs.fill(record, self.paths.merged(record.id), mounts)
-            spec = self._specs.container(record, sandbox, self.paths.merged(record.id), mounts)
+            spec = await self._specs.container(record, sandbox, self.cgroup(record), runtime, mounts)
             (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
             await connecting
             pid = await self._create(record, runtime, bundle, saved, fresh=bool(mounts) and not self._root_shared)
@@ -227,6 +231,7 @@ class Launcher:
             if not await asyncio.to_thread(cgrouptree.remove_group, self.cgroup(record)):
                 raise Unavailable(f"processes of container {record.name} do not end: its control group is busy")
         if bundle.exists():
+            self._specs.removed(record)
             await self._mounter.unmount(self.paths.merged(record.id))
             await asyncio.to_thread(_remove_bundle, bundle)
         for mount in record.mounts:
@@ -264,9 +269,9 @@ class Launcher:
         """Set the size of its terminal."""
         conmon.resize(self.paths.bundle(record.id), rows, columns)
 
-    def exec_process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
+    async def exec_process(self, record: ContainerRecord, request: ExecCreateRequest) -> dict[str, Any]:
         """Return the OCI process of an exec."""
-        return self._specs.process(record, request)
+        return await self._specs.process(record, request)
 
     def kill_process(self, record: ContainerRecord, pid: int) -> None:
         """Kill one process if it is in the container's control group."""
@@ -308,4 +313,3 @@ def _is_root_shared() -> bool:
         if fields[4] == "/":
             return any(field.startswith("shared:") for field in fields[6 : fields.index("-")])
     return False
-

@@ -194,9 +194,7 @@ class Lifecycle:
                 state.restart_count += 1
             if restart or not record.host_config.auto_remove:
                 await self._store.save(record)
-            self._events.publish(
-                record, "die", time_ns=time_ns, exitCode=str(exit_code), execDuration=str(int(ran_s))
-            )
+            self._events.publish(record, "die", time_ns=time_ns, exitCode=str(exit_code), execDuration=str(int(ran_s)))
             container.started.clear()
             container.exited.set()
             container.announce_exit(exit_code)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -252,7 +251,11 @@ class ContainerManager:
         if timeout_s is None:
             timeout_s = config.stop_timeout if isinstance(config.stop_timeout, int) else DEFAULT_STOP_TIMEOUT_S
         if not number:
-            number = parse_signal(config.stop_signal) if isinstance(config.stop_signal, str) and config.stop_signal else SIGTERM
+            number = (
+                parse_signal(config.stop_signal)
+                if isinstance(config.stop_signal, str) and config.stop_signal
+                else SIGTERM
+            )
         if await self._stop_restarting(container):
             return
         exited = container.next_exit()

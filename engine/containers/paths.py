@@ -67,6 +67,10 @@ class ContainerPaths:
         """Return where the root file system is mounted while the container runs."""
         return self.bundles / container_id / "merged"
 
+    def shm(self, container_id: str) -> Path:
+        """Return the shared memory of a container that shares it."""
+        return self.bundles / container_id / "shm"
+
     def execs(self, container_id: str) -> Path:
         """Return the folder of a container's execs."""
         return self.bundles / container_id / "execs"

@@ -149,9 +149,7 @@ class ContainersApi:
         if record.state.status == "paused":
             raise Conflict(f"container {request.match_info['name']} is paused, unpause the container before attach")
         if container.is_restarting:
-            raise Conflict(
-                f"container {request.match_info['name']} is restarting, wait until the container is running"
-            )
+            raise Conflict(f"container {request.match_info['name']} is restarting, wait until the container is running")
         stdin = query_bool(request, "stdin") and record.config.open_stdin
         options = AttachOptions(
             stdin=stdin,

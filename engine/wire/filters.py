@@ -1,0 +1,76 @@
+"""The ``filters`` of a query: a JSON object of lists, or of objects of booleans as old clients send it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from engine.errors import InvalidArgument
+
+Filters = dict[str, list[str]]
+
+_decoder = msgspec.json.Decoder(dict[str, list[str] | dict[str, bool]])
+
+
+def parse_filters(text: str, allowed: Collection[str]) -> Filters:
+    """Return a query's filters, values in their order.
+
+    Raises InvalidArgument with moby's texts for broken JSON and for a filter that is not ``allowed``.
+    """
+    if not text:
+        return {}
+    try:
+        raw = _decoder.decode(text)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise InvalidArgument(f"invalid filter: {error}") from error
+    found: Filters = {}
+    for name, values in raw.items():
+        if name not in allowed:
+            raise InvalidArgument(f"invalid filter '{name}'")
+        found[name] = (
+            list(values) if isinstance(values, list) else [value for value, wanted in values.items() if wanted]
+        )
+    return found
+
+
+def encode_filters(filters: Filters) -> str:
+    """Return the query's form, with lists."""
+    return msgspec.json.encode(filters).decode()
+
+
+def single_bool(filters: Filters, name: str, default: bool | None = None) -> bool | None:
+    """Return a filter that is one boolean; raises InvalidArgument with moby's text for anything else."""
+    values = filters.get(name)
+    if not values:
+        return default
+    wanted = {value.lower() for value in values}
+    if wanted <= {"1", "true", "t"}:
+        return True
+    if wanted <= {"0", "false", "f"}:
+        return False
+    raise InvalidArgument(f"invalid filter '{name}={values}'".replace("'[", "[").replace("]'", "]"))
+
+
+def match_labels(wanted: Iterable[str], labels: dict[str, str] | None) -> bool:
+    """Whether ``labels`` has every ``key`` or ``key=value`` of ``wanted``."""
+    have = labels or {}
+    for item in wanted:
+        key, given, value = item.partition("=")
+        if key not in have or (given and have[key] != value):
+            return False
+    return True
+
+
+def match_pattern(patterns: Collection[str], value: str) -> bool:
+    """Whether ``value`` is one of ``patterns`` or contains a match of one, a regular expression, as moby's Match."""
+    if value in patterns:
+        return True
+    for pattern in patterns:
+        try:
+            if re.search(pattern, value):
+                return True
+        except re.error:
+            continue
+    return False
