@@ -85,7 +85,7 @@ class ExecManager:
             raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
 
     def _publish(self, item: Exec, action: str, **more: str) -> None:
-        self._events.publish(item.container.record, action, execID=item.id, **more)
+        self._events.publish(item.container.record, action, time_ns=None, execID=item.id, **more)
 
     def _forget_old(self) -> None:
         limit = time.monotonic() - _KEEP_ENDED_S

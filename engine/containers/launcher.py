@@ -20,6 +20,7 @@ import msgspec
 
 from engine.containers.failures import start_error
 from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
+from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
 from engine.containers.record import ContainerRecord, MountRecord
 from engine.errors import Internal, NotFound, Unavailable
@@ -178,6 +179,8 @@ class Launcher:
             source = Path(mount.source)
             if mount.type == "volume":
                 source = await self._volumes.mount(mount.name, record.id)
+            elif mount.type == "bind":
+                source = await asyncio.to_thread(prepare_bind, mount)
             sources.append(MountSource(mount, source))
         return sources
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
+from engine.containers.creator import Creator
+from engine.containers.index import ContainerIndex
 from engine.containers.interfaces import ImageSource, Networks, Volumes
 from engine.containers.launcher import Launcher
 from engine.containers.lifecycle import Lifecycle
@@ -129,7 +131,11 @@ class ContainerManager:
     # Create and remove
 
     async def create(
-        self, request: ContainerCreateRequest, name: str = "", platform: str | None = None
+        self,
+        request: ContainerCreateRequest,
+        name: str = "",
+        platform: str | None = None,
+        api_version: tuple[int, int] = (1, 51),
     ) -> tuple[str, list[str]]:
         """Create a container; return its ID and warnings.
 
@@ -139,13 +145,13 @@ class ContainerManager:
         container_id = secrets.token_hex(32)
         claimed = self.index.claim(name, container_id)
         try:
-            record, warnings = await self._creator.create(request, claimed, container_id, platform)
-            warnings += self._networks.validate(record)
-            self._launcher.prepare(record)
+            record, warnings = await self._creator.create(request, claimed, container_id, platform, api_version)
             try:
+                self._launcher.prepare(record)
                 await self._store.insert(record)
             except BaseException:
                 await self._launcher.discard(record)
+                await self._creator.undo(record)
                 raise
         except BaseException:
             self.index.release(claimed)
@@ -169,11 +175,11 @@ class ContainerManager:
             await self._remove(container, force=False, volumes=True)
 
     async def _remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+        if not force and (container.is_running or container.is_restarting):
+            raise self._still_alive(container)
         container.removing = True
         try:
             if container.is_running or container.is_restarting:
-                if not force:
-                    raise self._still_alive(container)
                 await self._kill_and_wait(container)
             async with container.lock:
                 await self._remove_locked(container, volumes=volumes)
@@ -414,7 +420,6 @@ class ContainerManager:
             self.index.release(claimed)
             raise
         self.index.release(old_name)
-        self.index.renamed(record, old_name)
         self._lifecycle.changed(container)
         self._events.publish(record, "rename", oldName=f"/{old_name}")
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from engine.containers.mounts import mount_points
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord, MountRecord
+from engine.containers.record import ContainerRecord
 from engine.model.base import given
 from engine.model.container import (
     ContainerInspect,
     ContainerState,
     ContainerSummary,
     DriverData,
-    MountPoint,
     NetworkSettings,
     PortSummary,
     SummaryHostConfig,
@@ -105,20 +105,6 @@ def state_view(record: ContainerRecord) -> ContainerState:
     )
 
 
-def mount_point(mount: MountRecord) -> MountPoint:
-    """Return one of ``Mounts`` of inspect."""
-    return MountPoint(
-        type=mount.type,
-        name=mount.name or UNSET,
-        source=mount.source,
-        destination=mount.destination,
-        driver=mount.driver or UNSET,
-        mode=mount.mode,
-        rw=mount.read_write,
-        propagation=mount.propagation,
-    )
-
-
 def network_settings(record: ContainerRecord, netns: Path) -> NetworkSettings:
     """Return ``NetworkSettings`` of inspect, the default bridge's endpoint repeated in its flat fields."""
     running = record.state.status in ("running", "paused")
@@ -176,7 +162,7 @@ def inspect_view(
                 "WorkDir": str(paths.work(record.id)),
             },
         ),
-        mounts=[mount_point(mount) for mount in record.mounts],
+        mounts=mount_points(record),
         config=record.config,
         network_settings=network_settings(record, netns),
     )
@@ -234,7 +220,7 @@ def summary_view(
         status=status_text(record, now_ns),
         host_config=host_config,
         network_settings=SummaryNetworkSettings(networks=endpoints),
-        mounts=[mount_point(mount) for mount in record.mounts],
+        mounts=mount_points(record),
     )
     if size is not None:
         view.size_rw, view.size_root_fs = size

@@ -23,7 +23,7 @@ from engine.model.container import (
 )
 from engine.server.exec import stream_type, terminal_size
 from engine.server.hijack import HijackedStream, HijackResponse
-from engine.server.http import Route, decode_body, empty_response, json_response, query_bool, query_int
+from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_bool, query_int
 
 
 class ContainersApi:
@@ -57,7 +57,7 @@ class ContainersApi:
         body = await decode_body(request, ContainerCreateRequest)
         name = request.query.get("name", "")
         platform = request.query.get("platform") or None
-        container_id, warnings = await self._manager.create(body, name, platform)
+        container_id, warnings = await self._manager.create(body, name, platform, api_version(request))
         return json_response(ContainerCreateResponse(id=container_id, warnings=warnings), 201)
 
     async def start(self, request: web.Request) -> web.StreamResponse:

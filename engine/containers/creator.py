@@ -1,0 +1,108 @@
+"""From a request to a record: the image looked up, options checked and filled in, mounts planned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.containers.interfaces import ImageSource, Networks, Volumes
+from engine.containers.mounts import plan_mounts, undo_mounts
+from engine.containers.options import CreateDefaults, build_record
+from engine.containers.record import ContainerRecord
+from engine.containers.resources import apply_update, verify_resources
+from engine.containers.validate import check_restart_policy
+from engine.errors import InvalidArgument
+from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
+from engine.runtime import cgroups
+from engine.runtime.host import HostFacts
+
+
+class Creator:
+    """Makes records of new containers and changes those of present ones."""
+
+    def __init__(
+        self,
+        images: ImageSource,
+        networks: Networks,
+        volumes: Volumes,
+        defaults: CreateDefaults,
+        host: HostFacts,
+        find: Callable[[str], ContainerRecord],
+        data_root: Path,
+    ) -> None:
+        """``find`` returns the record that a reference means."""
+        self._images = images
+        self._networks = networks
+        self._volumes = volumes
+        self.defaults = defaults
+        self._host = host
+        self._find = find
+        self._data_root = data_root
+
+    async def create(
+        self,
+        request: ContainerCreateRequest,
+        name: str,
+        container_id: str,
+        platform: str | None,
+        api_version: tuple[int, int],
+    ) -> tuple[ContainerRecord, list[str]]:
+        """Return a complete record and the warnings of its creation; volumes that it names exist then.
+
+        Raises NotFound for an unknown image, network or container, InvalidArgument and NotSupported for options.
+        """
+        if not request.image:
+            raise InvalidArgument("no image specified")
+        image = self._images.resolve(request.image, platform)
+        record, warnings = build_record(
+            request,
+            name=name,
+            container_id=container_id,
+            created_ns=time.time_ns(),
+            image=image,
+            defaults=self.defaults,
+            host=self._host,
+            find_container=self._find,
+            api_version=api_version,
+            platform=platform,
+        )
+        warnings += self._networks.validate(record)
+        record.mounts = await plan_mounts(
+            record,
+            request,
+            image,
+            self._volumes,
+            self._find,
+            data_root=self._data_root,
+            api_version=api_version,
+        )
+        return record, warnings
+
+    async def undo(self, record: ContainerRecord) -> None:
+        """Take back the volumes that ``create`` made."""
+        await undo_mounts(record.id, record.mounts, self._volumes)
+
+    def update(
+        self, record: ContainerRecord, request: ContainerUpdateRequest
+    ) -> tuple[HostConfig, list[str], dict[str, Any]]:
+        """Return the changed host configuration, warnings and, where limits change, OCI resources.
+
+        Raises InvalidArgument with moby's texts; the record itself is not touched.
+        """
+        changed = msgspec.convert(msgspec.to_builtins(record.host_config), HostConfig)
+        warnings = verify_resources(request, self._host, update=True)
+        before = cgroups.resources(changed)
+        apply_update(changed, request)
+        if request.restart_policy.name:
+            if record.host_config.auto_remove:
+                raise InvalidArgument(
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                )
+            check_restart_policy(request.restart_policy)
+            changed.restart_policy = request.restart_policy
+        after = cgroups.resources(changed)
+        return changed, warnings, after if after != before else {}
