@@ -35,6 +35,9 @@ class ImageSource(Protocol):
     def lower_dirs(self, image_id: str) -> list[Path]:
         """Return the unpacked layers of an image for overlayfs, topmost first, by short link names."""
 
+    def size_bytes(self, image_id: str) -> int:
+        """Return the bytes of an image's unpacked layers."""
+
     def reference_name(self, image_id: str) -> str:
         """Return a tag of the image, or its ID when it has none."""
 
@@ -91,6 +94,9 @@ class Networks(Protocol):
 
     async def restore(self, running: Iterable[ContainerRecord]) -> None:
         """At start: take over the endpoints and ports of running containers, remove what belongs to no one."""
+
+    def netns_path(self, container_id: str) -> Path:
+        """Return where a container's network namespace is bound while it runs."""
 
     def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
         """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
