@@ -53,6 +53,11 @@ class Container:
         return self.record.state.status in RUNNING_STATES
 
     @property
+    def is_starting(self) -> bool:
+        """Whether its process is being made."""
+        return self.record.state.status == "starting"
+
+    @property
     def is_restarting(self) -> bool:
         """Whether it waits for its next start by the restart policy."""
         return self.record.state.status == "restarting"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,7 +164,7 @@ def _plan(path: Path, query: LogQuery) -> list[tuple[Path, int]]:
 
 async def read_logs(
     path: Path, query: LogQuery, inotify: Inotify, has_ended: Callable[[], bool], ended: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield a log's bytes for the wire.
 
     With ``follow`` it goes on until ``has_ended()``, of which ``ended`` tells, and all is sent. Closing the
@@ -192,7 +192,7 @@ async def read_logs(
             os.close(current)
 
 
-async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncIterator[bytes]:
+async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncGenerator[bytes, None]:
     while block := await asyncio.to_thread(os.read, descriptor, _BLOCK_BYTES):
         blocks = encoder.feed(block)
         if blocks:
@@ -208,7 +208,7 @@ async def _follow(
     inotify: Inotify,
     has_ended: Callable[[], bool],
     ended: asyncio.Event,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     changed = asyncio.Event()
     changed.set()
     watch = inotify.watch(

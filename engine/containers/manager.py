@@ -22,8 +22,9 @@ from engine.containers.record import ContainerRecord
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
 from engine.containers.store import ContainerStore
+from engine.containers.views import inspect_view
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError
-from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
+from engine.model.container import ContainerCreateRequest, ContainerInspect, ContainerUpdateRequest
 
 SIGKILL = 9
 SIGTERM = 15
@@ -117,6 +118,10 @@ class ContainerManager:
         """
         return self._containers[self.index.find(container_ref).id]
 
+    def by_id(self, container_id: str) -> Container | None:
+        """Return the container with this full ID."""
+        return self._containers.get(container_id)
+
     def all(self) -> list[Container]:
         """Return every container."""
         return list(self._containers.values())
@@ -127,6 +132,42 @@ class ContainerManager:
         self._containers[record.id] = container
         self.index.add(record)
         return container
+
+    def image_id(self, image_ref: str) -> str | None:
+        """Return the ID of the image that a reference means, None when there is none."""
+        try:
+            return self._images.resolve(image_ref).id
+        except (NotFound, InvalidArgument):
+            return None
+
+    async def inspect(self, container: Container, *, size: bool = False) -> ContainerInspect:
+        """Return what the API shows of a container; ``size`` walks its files."""
+        record = container.record
+        paths = self._launcher.paths
+        try:
+            lower = self._images.lower_dirs(record.image_id)
+        except NotFound:  # removed by force while the container stayed
+            lower = []
+        return inspect_view(
+            record,
+            paths,
+            lower,
+            self._networks.netns_path(record.id),
+            container.exec_ids,
+            await self.sizes(record) if size else None,
+        )
+
+    async def sizes(self, record: ContainerRecord) -> tuple[int, int]:
+        """Return the bytes that a container has written, and those with its image's."""
+        written = await self._launcher.writable_size(record)
+        try:
+            return written, written + self._images.size_bytes(record.image_id)
+        except NotFound:
+            return written, written
+
+    def announce(self, container: Container, action: str) -> None:
+        """Publish an event about a container."""
+        self._events.publish(container.record, action)
 
     # Create and remove
 

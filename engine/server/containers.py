@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
 from engine.containers.attach import AttachOptions, parse_detach_keys, serve
 from engine.containers.container import Container
+from engine.containers.listing import ALLOWED_FILTERS, ContainerListing, build_query
+from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
-from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
+from engine.containers.paths import ContainerPaths
+from engine.containers.record import ContainerRecord
+from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
 from engine.model.container import (
     ContainerCreateRequest,
     ContainerCreateResponse,
@@ -21,21 +28,42 @@ from engine.model.container import (
     WaitExitError,
     WaitResponse,
 )
+from engine.runtime.conmon import AttachSocket
+from engine.runtime.inotify import Inotify
 from engine.server.exec import stream_type, terminal_size
 from engine.server.hijack import HijackedStream, HijackResponse
-from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_bool, query_int
+from engine.server.http import (
+    Route,
+    api_version,
+    decode_body,
+    empty_response,
+    json_response,
+    query_bool,
+    query_int,
+    raw_json_response,
+)
+from engine.wire.filters import match_labels, parse_filters
+from engine.wire.times import parse_moment
 
 
 class ContainersApi:
     """Handlers over a ContainerManager."""
 
-    def __init__(self, manager: ContainerManager) -> None:
+    def __init__(
+        self, manager: ContainerManager, listing: ContainerListing, paths: ContainerPaths, inotify: Inotify
+    ) -> None:
         """Serve ``manager``."""
         self._manager = manager
+        self._listing = listing
+        self._paths = paths
+        self._inotify = inotify
 
     def routes(self) -> list[Route]:
         """Return the operations."""
         return [
+            Route("GET", "/containers/json", self.list),
+            Route("GET", "/containers/{name}/json", self.inspect),
+            Route("GET", "/containers/{name}/logs", self.logs),
             Route("POST", "/containers/create", self.create),
             Route("POST", "/containers/prune", self.prune, since=(1, 25)),
             Route("POST", "/containers/{name}/start", self.start),
@@ -178,7 +206,130 @@ class ContainersApi:
             stream.close()
         return response
 
+    async def _attach(
+        self,
+        container: Container,
+        stream: HijackedStream,
+        options: AttachOptions,
+        pending: asyncio.Future[AttachSocket] | None,
+    ) -> None:
+        process = await self._attachment(container, stream, pending)
+        if process is None:
+            return
+        self._manager.announce(container, "attach")
+        try:
+            if await serve(process, stream, options):
+                self._manager.announce(container, "detach")
+        finally:
+            process.close()
+
+    async def _attachment(
+        self, container: Container, stream: HijackedStream, pending: asyncio.Future[AttachSocket] | None
+    ) -> AttachSocket | None:
+        """Return a connection to the process, waiting for its start; None when the client goes before."""
+        if pending is None:
+            return AttachSocket.connect(self._paths.bundle(container.id))
+        gone = asyncio.ensure_future(stream.closed.wait())
+        both: list[asyncio.Future[AttachSocket] | asyncio.Future[Literal[True]]] = [pending, gone]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        return pending.result() if pending.done() else None
+
+    async def _send_logs(self, container: Container, stream: HijackedStream, options: AttachOptions) -> None:
+        query = LogQuery(stdout=options.stdout, stderr=options.stderr, framed=options.framed)
+        async for data in self._read_logs(container, query):
+            await stream.write(data)
+
+    def _read_logs(self, container: Container, query: LogQuery) -> AsyncGenerator[bytes, None]:
+        if container.record.host_config.log_config.type == "none":
+            raise NotSupported("configured logging driver does not support reading")
+        return read_logs(
+            self._paths.log(container.id),
+            query,
+            self._inotify,
+            lambda: not container.is_running and not container.is_starting,
+            container.exited,
+        )
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerLogs``: framed unless the container has a terminal."""
+        container = self._manager.get(request.match_info["name"])
+        query = request.query
+        wanted = LogQuery(
+            stdout=query_bool(request, "stdout"),
+            stderr=query_bool(request, "stderr"),
+            since_ns=parse_moment(query.get("since", "")),
+            until_ns=parse_moment(query.get("until", "")),
+            tail=parse_tail(query.get("tail", "")),
+            follow=query_bool(request, "follow"),
+            timestamps=query_bool(request, "timestamps"),
+            framed=not container.record.config.tty,
+            details=log_details(container.record) if query_bool(request, "details") else b"",
+        )
+        if not wanted.stdout and not wanted.stderr:
+            raise InvalidArgument("Bad parameters: you must choose at least one stream")
+        lines = self._read_logs(container, wanted)
+        kind = stream_type(request, tty=container.record.config.tty)
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        async with aclosing(lines):
+            async for data in lines:
+                await response.write(data)
+        await response.write_eof()
+        return response
+
+    async def inspect(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerInspect``."""
+        container = self._manager.get(request.match_info["name"])
+        return json_response(await self._manager.inspect(container, size=query_bool(request, "size")))
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerList``."""
+        query = build_query(
+            all_=query_bool(request, "all"),
+            limit=query_int(request, "limit", 0) or 0,
+            filters=parse_filters(request.query.get("filters", ""), ALLOWED_FILTERS),
+            find=self._manager.index.find,
+            find_image=self._manager.image_id,
+        )
+        records = self._listing.select(query, self._manager.index.records())
+        sizes = None
+        if query_bool(request, "size"):
+            sizes = {record.id: await self._manager.sizes(record) for record in records}
+        return raw_json_response(self._listing.encode(records, sizes))
+
     async def prune(self, request: web.Request) -> web.StreamResponse:
-        """``ContainerPrune``: 200 with what went."""
-        removed, freed = await self._manager.prune(lambda record: True)
+        """``ContainerPrune``: 200 with what went; filters ``until`` and ``label``."""
+        filters = parse_filters(request.query.get("filters", ""), ("label", "label!", "until"))
+        until = filters.get("until", [])
+        if len(until) > 1:
+            raise InvalidArgument("more than one until filter specified")
+        until_ns = parse_moment(until[0]) if until else 0
+
+        def accepts(record: ContainerRecord) -> bool:
+            if until_ns and record.created_ns > until_ns:
+                return False
+            labels = record.config.labels
+            refused = filters.get("label!")
+            return match_labels(filters.get("label", ()), labels) and not (refused and match_labels(refused, labels))
+
+        removed, freed = await self._manager.prune(accepts)
         return json_response(ContainersPruneReport(containers_deleted=removed or None, space_reclaimed=freed))
+
+
+def parse_tail(text: str) -> int | None:
+    """Return the number of lines of ``tail``, None for all of them, as moby reads it."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def log_details(record: ContainerRecord) -> bytes:
+    """Return what ``--details`` puts before each line: the labels and variables that the log's options name."""
+    options = record.host_config.log_config.config or {}
+    labels = record.config.labels or {}
+    env = dict(item.partition("=")[::2] for item in record.config.env or [])
+    found = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
+    found |= {key: env[key] for key in options.get("env", "").split(",") if key in env}
+    pairs = ",".join(f"{quote(key)}={quote(value)}" for key, value in sorted(found.items()))
+    return f"{pairs} ".encode()
