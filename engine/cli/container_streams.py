@@ -166,9 +166,11 @@ async def run_exec(session: Session, parsed: Parsed) -> int:
         await session.client.exec.resize(exec_id, height=height, width=width)
 
     try:
-        async with await session.client.exec.start(exec_id, is_tty=is_tty, console_size=size) as stream:
-            async with follow_size(session.console, resize, is_wanted=is_tty and request.attach_stdin):
-                await pump(session.console, stream, is_tty=is_tty, wants_input=request.attach_stdin, detach_keys=keys)
+        async with (
+            await session.client.exec.start(exec_id, is_tty=is_tty, console_size=size) as stream,
+            follow_size(session.console, resize, is_wanted=is_tty and request.attach_stdin),
+        ):
+            await pump(session.console, stream, is_tty=is_tty, wants_input=request.attach_stdin, detach_keys=keys)
     except Detached:
         raise CommandError(DETACHED_TEXT) from None
     try:

@@ -92,6 +92,11 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if not words:
         sys.stdout.write(top_help())
         return 0
+    if words[0] == "__complete":
+        from engine.cli.completion import COMPLETE
+
+        # What is completed is data, whatever it looks like.
+        return _run_command(COMPLETE, words[0], Parsed(args=words[1:]), options, environ)
     return _dispatch(words, options, environ)
 
 
