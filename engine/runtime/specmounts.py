@@ -120,7 +120,9 @@ def _bind_options(mount: MountRecord, inputs: MountInputs) -> list[str]:
         if mount.read_only_force_recursive and not inputs.recursive_read_only:
             raise NotSupported("rro is not supported: kernel is older than 5.12", hint="use a plain read-only mount")
         options.append("rro" if recursive else "ro")
-    options.append(mount.propagation or "rprivate")
+    propagation = mount.propagation or "rprivate"
+    # crun takes the r of a propagation for a recursive bind; on a mount without others in it both mean the same.
+    options.append(propagation.removeprefix("r") if mount.non_recursive else propagation)
     return options
 
 

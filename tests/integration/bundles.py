@@ -116,7 +116,17 @@ class Bundles:
         (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
         words = [self.runtime, "--root", str(self.folder / "state"), "run", "--bundle", str(bundle), container_id]
         if self.runtime == "crun" and _HYBRID:
-            words = ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified; exec "$@"', "sh", *words]
+            words = [
+                "unshare",
+                "-m",
+                "--propagation",
+                "slave",
+                "sh",
+                "-c",
+                'umount /sys/fs/cgroup/unified; exec "$@"',
+                "sh",
+                *words,
+            ]
         done = subprocess.run(
             words,
             stdin=subprocess.DEVNULL,
