@@ -184,7 +184,7 @@ class ContainersApi:
             stdout=query_bool(request, "stdout"),
             stderr=query_bool(request, "stderr"),
             framed=not record.config.tty,
-            detach_keys=keys if stdin else b"",
+            detach_keys=keys if record.config.tty else b"",
             close_stdin=record.config.stdin_once and not record.config.tty,
         )
         response = HijackResponse(stream_type(request, tty=record.config.tty))

@@ -1,0 +1,148 @@
+"""The application: routes with and without a version, negotiation, headers, errors as JSON.
+
+Source: moby's api/server (28): version middleware, page-not-found answers, error bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable
+
+import msgspec
+from aiohttp import web
+
+from engine import __version__
+from engine.errors import InvalidArgument, NotModified, PortsideError
+from engine.server.http import API_VERSION, Handler, Route
+from engine.server.status import status_of
+
+log = logging.getLogger(__name__)
+
+MAX_VERSION = (1, 51)
+MIN_VERSION = (1, 24)
+_VERSIONED = re.compile(r"/v([0-9.]+)(/.*)")
+_PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
+_MAX_FIELD_BYTES = 64 * 1024
+
+HEADERS = {
+    "Api-Version": "1.51",
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"Portside/{__version__} (linux)",
+}
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Return an API version; what is missing counts as 0, as moby compares them."""
+    numbers = [int(word) if word.isdigit() else 0 for word in text.split(".")] + [0, 0]
+    return numbers[0], numbers[1]
+
+
+def check_version(text: str) -> tuple[int, int]:
+    """Return the version that a path asks for; raises InvalidArgument with moby's text outside 1.24 to 1.51."""
+    version = parse_version(text)
+    if version < MIN_VERSION:
+        raise InvalidArgument(
+            f"client version {text} is too old. Minimum supported API version is 1.24, "
+            "please upgrade your client to a newer version"
+        )
+    if version > MAX_VERSION:
+        raise InvalidArgument(f"client version {text} is too new. Maximum supported API version is 1.51")
+    return version
+
+
+class Router:
+    """Finds handlers by method and decoded path, as gorilla/mux does for moby: the first route that fits."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Compile ``routes``; their order decides between those that fit both."""
+        self._routes: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
+        for route in routes:
+            key = (route.method, _first_segment(route.path))
+            self._routes.setdefault(key, []).append((_compile(route.path), route))
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """Return the route of a request and the variables in its path."""
+        for pattern, route in self._routes.get((method, _first_segment(path)), ()):
+            found = pattern.fullmatch(path)
+            if found is not None:
+                return route, found.groupdict()
+        return None
+
+
+def _first_segment(path: str) -> str:
+    return path[1:].partition("/")[0]
+
+
+def _compile(path: str) -> re.Pattern[str]:
+    pattern = ""
+    position = 0
+    for found in _PLACEHOLDER.finditer(path):
+        pattern += re.escape(path[position : found.start()]) + f"(?P<{found[1]}>{found[2] or '[^/]+'})"
+        position = found.end()
+    return re.compile(pattern + re.escape(path[position:]))
+
+
+def error_response(status: int, message: str) -> web.Response:
+    """Return Docker's error body."""
+    body = msgspec.json.encode({"message": message}) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+class _Dispatcher:
+    """Finds the operation of a request and turns what it raises into an answer."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._router = Router(routes)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        asked = ""
+        try:
+            path = request.path
+            version = MAX_VERSION
+            if (found := _VERSIONED.fullmatch(path)) is not None:
+                asked, path = found.groups()
+                version = check_version(asked)
+            handler = self._find(request, path, version)
+            if handler is None:
+                return error_response(404, "page not found")
+            return await handler(request)
+        except NotModified:
+            return web.Response(status=304)
+        except PortsideError as error:
+            status = status_of(error)
+            if status >= 500:
+                log.info("%s %s: %s", request.method, request.path, error.message)
+            if asked and parse_version(asked) < MIN_VERSION:  # such an old client prints the body as it is
+                return web.Response(status=status, text=f"{error.message}\n")
+            return error_response(status, error.message)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except web.HTTPException as error:
+            return error_response(error.status, error.reason)
+        except Exception:  # the edge of a request: the server goes on, the log has the traceback
+            log.exception("%s %s failed", request.method, request.path)
+            return error_response(500, "internal error: the engine's log has the details")
+
+    def _find(self, request: web.Request, path: str, version: tuple[int, int]) -> Handler | None:
+        found = self._router.find(request.method, path)
+        if found is None or version < found[0].since:
+            return None
+        request[API_VERSION] = version
+        request.match_info.update(found[1])
+        return found[0].handler
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def build_app(routes: Iterable[Route]) -> web.Application:
+    """Return the application that answers ``routes``."""
+    app = web.Application(handler_args={"max_field_size": _MAX_FIELD_BYTES, "max_line_size": _MAX_FIELD_BYTES})
+    app.router.add_route("*", "/{tail:.*}", _Dispatcher(routes).handle)
+    app.on_response_prepare.append(_add_headers)
+    return app
