@@ -22,17 +22,21 @@ _MARK = ".copy-up"
 _BLOCK = 16 * 1024 * 1024
 
 
+def needs_copy(target: Path) -> bool:
+    """Whether a volume's data folder is empty or holds a copy that was cut off (blocking)."""
+    return (target.parent / _MARK).exists() or not any(target.iterdir())
+
+
 def copy_up(rootfs: Path, mount: MountRecord, target: Path) -> None:
     """Copy what the root file system has at the mount's place into ``target`` if that is empty (blocking).
 
     ``target`` is the volume's data folder. Raises InvalidArgument when the place is a file, Unavailable
     when there is no room; what was copied then is removed.
     """
-    mark = target.parent / _MARK
-    if mark.exists():
-        _empty(target)
-    elif any(target.iterdir()):
+    if not needs_copy(target):
         return
+    _empty(target)
+    mark = target.parent / _MARK
     with RootDir(rootfs) as root:
         info = root.stat(mount.destination)
         if info is None:

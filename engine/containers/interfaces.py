@@ -123,5 +123,8 @@ class Volumes(Protocol):
     async def unmount(self, name: str, container_id: str) -> None:
         """Say that a container no longer uses a volume; not being mounted is no error."""
 
+    def is_mounted_on_use(self, name: str) -> bool:
+        """Whether a volume is a mount of its own while it is used (options of its driver), not just a folder."""
+
     async def remove_anonymous(self, name: str) -> None:
         """Remove an anonymous volume with its container unless something else uses it."""

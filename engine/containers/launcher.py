@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engine.containers.copyup import copy_up, needs_copy
 from engine.containers.failures import start_error
 from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
 from engine.containers.mounts import prepare_bind
@@ -29,6 +30,7 @@ from engine.runtime import cgrouptree, conmon
 from engine.runtime.conmon import Launch, launched
 from engine.runtime.drivers import OciRuntime, RuntimeCatalog
 from engine.runtime.mounts import Mounter, unmount
+from engine.runtime.subpath import bind_subpath, release_subpaths
 
 _CREATE_TIMEOUT_S = 60.0
 
@@ -113,6 +115,30 @@ class Launcher:
         self.paths.upper(record.id).mkdir(mode=0o755)
         self.paths.work(record.id).mkdir(mode=0o700)
 
+    async def populate(self, record: ContainerRecord) -> None:
+        """Copy the image's content into the new volumes of a container that is being created.
+
+        Volumes that are mounted on use are left for the first start. Raises InvalidArgument when a volume's
+        place is a file, Unavailable when there is no room.
+        """
+        wanted: list[MountRecord] = []
+        for mount in record.mounts:
+            if mount.copy_up and not self._volumes.is_mounted_on_use(mount.name):
+                mount.copy_up = await asyncio.to_thread(needs_copy, Path(mount.source))
+                wanted += [mount] if mount.copy_up else []
+        if not wanted:
+            return
+        bundle = self.paths.bundle(record.id)
+        bundle.mkdir(mode=0o711)
+        try:
+            await self._mount_root(record)
+            for mount in wanted:
+                await asyncio.to_thread(copy_up, self.paths.merged(record.id), mount, Path(mount.source))
+                mount.copy_up = False
+        finally:
+            await self._mounter.unmount(self.paths.merged(record.id))
+            await asyncio.to_thread(_remove_bundle, bundle)
+
     async def discard(self, record: ContainerRecord) -> None:
         """Delete everything that a container has written.
 
@@ -147,6 +173,7 @@ class Launcher:
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir(mode=0o711)
         (self.paths.exits / record.id).unlink(missing_ok=True)
+        release_subpaths(self.paths.subpaths(record.id))  # a crash may have left some
         runtime = self.runtime(record)
         connecting = asyncio.ensure_future(self._networks.connect(sandbox))
         try:
@@ -161,6 +188,8 @@ class Launcher:
             connecting.cancel()
             await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
             raise
+        finally:
+            release_subpaths(self.paths.subpaths(record.id))  # the process has its own mounts by now
         on_created(bundle)
         return pid
 
@@ -175,12 +204,17 @@ class Launcher:
 
     async def _mount_sources(self, record: ContainerRecord) -> list[MountSource]:
         sources: list[MountSource] = []
-        for mount in record.mounts:
+        for number, mount in enumerate(record.mounts):
             source = Path(mount.source)
             if mount.type == "volume":
-                source = await self._volumes.mount(mount.name, record.id)
+                source = await self._volumes.mount(
+                    mount.name, record.id, destination=mount.destination, read_write=mount.read_write
+                )
             elif mount.type == "bind":
                 source = await asyncio.to_thread(prepare_bind, mount)
+            if mount.subpath:
+                place = self.paths.subpaths(record.id) / str(number)
+                source = await asyncio.to_thread(bind_subpath, source, mount.subpath, place)
             sources.append(MountSource(mount, source))
         return sources
 

@@ -189,6 +189,7 @@ class ContainerManager:
             record, warnings = await self._creator.create(request, claimed, container_id, platform, api_version)
             try:
                 self._launcher.prepare(record)
+                await self._launcher.populate(record)
                 await self._store.insert(record)
             except BaseException:
                 await self._launcher.discard(record)

@@ -71,6 +71,10 @@ class ContainerPaths:
         """Return the shared memory of a container that shares it."""
         return self.bundles / container_id / "shm"
 
+    def subpaths(self, container_id: str) -> Path:
+        """Return where parts of volumes are bound while a container is made; nothing beneath is ever deleted."""
+        return self.exec_root / "subpaths" / container_id
+
     def execs(self, container_id: str) -> Path:
         """Return the folder of a container's execs."""
         return self.bundles / container_id / "execs"

@@ -19,7 +19,7 @@ from engine.containers.record import ContainerRecord
 from engine.containers.users import ResolvedUser, resolve_user
 from engine.errors import Conflict, InvalidArgument
 from engine.model.container import ExecCreateRequest
-from engine.runtime import syscalls
+from engine.runtime import apparmor, syscalls
 from engine.runtime.drivers import OciRuntime
 from engine.runtime.host import HostFacts
 from engine.runtime.mounts import unmount
@@ -30,6 +30,7 @@ from engine.runtime.spec import (
     SourcedMount,
     SpecDefaults,
     SpecInputs,
+    apparmor_profile,
     build_exec_process,
     build_spec,
 )
@@ -116,6 +117,8 @@ class ContainerSpecs:
             data_root=self._paths.data_root,
             defaults=self._defaults,
         )
+        if self._host.apparmor and apparmor_profile(record, self._defaults) == self._defaults.apparmor_profile:
+            apparmor.ensure_loaded(self._defaults.apparmor_profile)
         spec = build_spec(inputs)
         if runtime.binary.kind == "crun":
             profile = spec["linux"].get("seccomp")

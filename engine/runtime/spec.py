@@ -18,6 +18,7 @@ from engine.errors import InvalidArgument, NotSupported, Unavailable
 from engine.model.base import given
 from engine.model.container import ExecCreateRequest, HostConfig, Ulimit
 from engine.runtime import capabilities, cgroups, devices, seccomp
+from engine.runtime.apparmor import DEFAULT_PROFILE
 from engine.runtime.host import DEFAULT_SYSCTLS, UNLIMITED, HostFacts
 from engine.runtime.security import SecurityOptions, parse_security_options
 from engine.runtime.specmounts import MountInputs, build_mounts
@@ -68,7 +69,7 @@ class SpecDefaults:
     no_new_privileges: bool = False
     ulimits: tuple[Ulimit, ...] = ()
     seccomp: str = ""
-    apparmor_profile: str = "portside-default"
+    apparmor_profile: str = DEFAULT_PROFILE
 
 
 @dataclass(frozen=True)

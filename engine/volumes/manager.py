@@ -221,6 +221,10 @@ class VolumeManager:
 
     # Use
 
+    def is_mounted_on_use(self, name: str) -> bool:
+        """See ``Volumes.is_mounted_on_use``."""
+        return name in self._records and needs_mount(self._records[name].options)
+
     async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
         """See ``Volumes.mount``; raises NotFound, or Unavailable when the mount fails."""
         async with self._locks.one(name):
