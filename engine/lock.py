@@ -1,0 +1,37 @@
+"""One engine a data root: a lock that the kernel releases however the engine ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from engine.errors import Conflict, Unavailable
+
+
+class DataRootLock:
+    """The lock of a data root; ``release`` or the end of the process gives it back."""
+
+    def __init__(self, data_root: Path) -> None:
+        """Take the lock; raises Conflict with the holder's PID when another engine has it."""
+        path = data_root / "engine.lock"
+        try:
+            data_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Unavailable(f"data root {data_root}: {error.strerror}", hint="choose another --data-root") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
+            os.close(self._fd)
+            raise Conflict(
+                f"data root {data_root} is used by the engine with process ID {holder or 'unknown'}",
+                hint="stop it or choose another --data-root",
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self._fd)
