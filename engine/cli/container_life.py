@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from engine.cli.command import Command
-from engine.cli.failures import CommandError, join_errors, sentence
+from engine.cli.failures import CommandError, hint_of, join_errors, sentence
 from engine.cli.filters import parse_filters, prune_filters
 from engine.cli.flags import Flag, Parsed
 from engine.cli.quantities import human_size
@@ -118,7 +118,11 @@ async def run_rename(session: Session, parsed: Parsed) -> int:
     old, new = (word.strip() for word in parsed.args)
     if not old or not new:
         raise CommandError("Error: Neither old nor new names may be empty")
-    await session.client.containers.rename(old, new)
+    try:
+        await session.client.containers.rename(old, new)
+    except PortsideError as error:
+        text = f"{sentence(error)}\nError: failed to rename container named {old}"
+        raise CommandError(text, hint=hint_of(error)) from error
     return 0
 
 

@@ -175,10 +175,12 @@ async def run_port(session: Session, parsed: Parsed) -> int:
     ports = container.network_settings.ports or {}
     if len(parsed.args) > 1:
         number, _, protocol = parsed.args[1].partition("/")
-        wanted = f"{number}/{protocol or 'tcp'}"
-        bindings = ports.get(wanted)
+        if not (number.isascii() and number.isdigit()):
+            text = f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax'
+            raise CommandError(text)
+        bindings = ports.get(f"{number}/{protocol or 'tcp'}")
         if not bindings:
-            raise CommandError(f"no public port '{wanted}' published for {parsed.args[0]}")
+            raise CommandError(f"Error: No public port '{parsed.args[1]}' published for {parsed.args[0]}")
         lines = [join_host_port(binding.host_ip, binding.host_port) for binding in bindings]
     else:
         lines = sorted(

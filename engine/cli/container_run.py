@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from engine.cli.attach_pump import beside, check_terminal, follow_size, forward_signals, pump
 from engine.cli.command import Command
 from engine.cli.console import STDERR
@@ -19,15 +21,28 @@ from engine.cli.detach_keys import Detached
 from engine.cli.failures import DAEMON_ERROR_CODE, CommandError, start_failure, with_help
 from engine.cli.flags import Flag, HelpWanted, Parsed
 from engine.cli.progress import ProgressDisplay
-from engine.cli.references import Reference, ReferenceError_, parse_reference
+from engine.cli.references import registry_key
 from engine.client import HijackedStream
-from engine.errors import NotFound, PortsideError
+from engine.client.connection import parse_version
+from engine.errors import InvalidArgument, NotFound, PortsideError
 from engine.model.container import ContainerCreateRequest, HostConfig
+from engine.wire.references import Reference, parse_reference
 
 if TYPE_CHECKING:
     from engine.cli.session import Session
     from engine.client.containers import Wait
 
+SINCE = {
+    "annotation": (1, 43),
+    "cgroupns": (1, 41),
+    "gpus": (1, 40),
+    "health-start-interval": (1, 44),
+    "health-start-period": (1, 29),
+    "platform": (1, 32),
+}
+"""The API version from which an engine knows a flag: an older one would ignore it."""
+WINDOWS_ONLY = ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops")
+ENDPOINT_MAC_SINCE = (1, 44)
 PULL_CHOICES = ("always", "missing", "never", "")
 
 
@@ -51,7 +66,7 @@ def _request(session: Session, parsed: Parsed, word: str) -> ContainerCreateRequ
 
 async def pull_quietly_or_not(session: Session, reference: Reference, platform: str, *, is_quiet: bool) -> None:
     """Pull an image with the stored credentials; progress goes to standard error, the ID alone to output."""
-    credentials = session.config.credentials(reference.registry)
+    credentials = session.config.credentials(registry_key(reference))
     tag = reference.digest or reference.tag or "latest"
     stream = session.client.images.pull(reference.familiar_name, tag=tag, platform=platform, credentials=credentials)
     if is_quiet:
@@ -76,10 +91,31 @@ async def create_container(session: Session, request: ContainerCreateRequest, pa
     return identifier
 
 
+async def _check_version(session: Session, request: ContainerCreateRequest, parsed: Parsed) -> None:
+    """Raise CommandError with Docker's text for flags that the engine is too old for."""
+    spoken = await session.client.negotiate()
+    version = parse_version(spoken) or ENDPOINT_MAC_SINCE
+    problems = [
+        f'"--{flag}" requires API version {needed[0]}.{needed[1]}, but the Docker daemon API version is {spoken}'
+        for flag, needed in SINCE.items()
+        if parsed.is_set(flag) and version < needed
+    ]
+    problems += [
+        f'"--{flag}" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux'
+        for flag in WINDOWS_ONLY
+        if parsed.is_set(flag)
+    ]
+    if problems:
+        raise CommandError("\n".join(problems))
+    if version >= ENDPOINT_MAC_SINCE:
+        request.mac_address = UNSET  # it is in the endpoint
+
+
 async def _create(session: Session, request: ContainerCreateRequest, parsed: Parsed) -> str:
+    await _check_version(session, request, parsed)
     try:
         reference = parse_reference(request.image)
-    except ReferenceError_ as error:
+    except InvalidArgument as error:
         reference = None
         if len(request.image) != 64:
             raise CommandError(str(error)) from error

@@ -90,11 +90,11 @@ def _check_running(container: ContainerInspect) -> None:
     """Raise CommandError with Docker's text for a container that cannot be attached to."""
     state = container.state
     if not state.running:
-        raise CommandError("cannot attach to a stopped container, start it first")
+        raise CommandError("You cannot attach to a stopped container, start it first")
     if state.paused:
-        raise CommandError("cannot attach to a paused container, unpause it first")
+        raise CommandError("You cannot attach to a paused container, unpause it first")
     if state.restarting:
-        raise CommandError("cannot attach to a restarting container, wait until it is running")
+        raise CommandError("You cannot attach to a restarting container, wait until it is running")
 
 
 async def run_attach(session: Session, parsed: Parsed) -> int:

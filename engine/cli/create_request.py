@@ -33,6 +33,8 @@ from engine.model.network import EndpointIPAMConfig, EndpointSettings, Networkin
 
 T = TypeVar("T")
 
+LINK_LOCAL_WORDS = "per-network link-local IP addresses"
+
 
 def build_request(parsed: Parsed, environ: Mapping[str, str], proxies: Mapping[str, str]) -> ContainerCreateRequest:
     """Return the request of a command line whose arguments are image and command; raises ValueError.
@@ -82,13 +84,11 @@ def build_request(parsed: Parsed, environ: Mapping[str, str], proxies: Mapping[s
     if health is not None:
         request.healthcheck = health
     mac = check_mac(parsed.text("mac-address"))
-    endpoint = (
-        (request.networking_config.endpoints_config or {}).get(host.network_mode) if request.networking_config else None
-    )
+    endpoints = request.networking_config.endpoints_config if request.networking_config else None
+    endpoint = (endpoints or {}).get(host.network_mode)
     if endpoint is not None and endpoint.mac_address:
         mac = endpoint.mac_address
     if mac:
-        # Engines before API 1.44 know only this one.
         request.mac_address = mac
     return request
 
@@ -143,10 +143,10 @@ def _host_config(parsed: Parsed) -> HostConfig:
         device_requests=requests or None,
         memory_reservation=parsed.number("memory-reservation"),
         memory_swap=parsed.number("memory-swap"),
-        memory_swappiness=None if swappiness == -1 else swappiness,
+        memory_swappiness=swappiness,
         oom_kill_disable=parsed.on("oom-kill-disable"),
         pids_limit=parsed.number("pids-limit"),
-        ulimits=_of(Ulimit, parsed.objects("ulimit")),
+        ulimits=_ulimits(parsed),
         cpu_count=parsed.number("cpu-count"),
         cpu_percent=parsed.number("cpu-percent"),
         io_maximum_iops=parsed.number("io-maxiops"),
@@ -158,8 +158,8 @@ def _host_config(parsed: Parsed) -> HostConfig:
         auto_remove=parsed.on("rm"),
         volume_driver=parsed.text("volume-driver"),
         volumes_from=parsed.items("volumes-from") or None,
-        cap_add=parsed.items("cap-add") or None,
-        cap_drop=parsed.items("cap-drop") or None,
+        cap_add=_capabilities(parsed.items("cap-add")),
+        cap_drop=_capabilities(parsed.items("cap-drop")),
         cgroupns_mode=parsed.text("cgroupns"),
         dns=parsed.items("dns"),
         dns_options=parsed.items("dns-option"),
@@ -206,6 +206,18 @@ def _optional_host_config(parsed: Parsed, host: HostConfig) -> None:
         host.kernel_memory = parsed.number("kernel-memory")
     if parsed.is_set("init"):
         host.init = parsed.on("init")
+
+
+def _ulimits(parsed: Parsed) -> list[Ulimit] | None:
+    """Return the last limit of each name, sorted."""
+    limits = {limit.name: limit for limit in _of(Ulimit, parsed.objects("ulimit")) or ()}
+    return [limits[name] for name in sorted(limits)] or None
+
+
+def _capabilities(names: list[str]) -> list[str] | None:
+    """Return capabilities in the kernel's spelling, each once, sorted."""
+    full = {name.strip().upper() for name in names}
+    return sorted(name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in full) or None
 
 
 def _check_modes(parsed: Parsed) -> None:

@@ -19,7 +19,7 @@ Converter = Callable[[str], object]
 class Flag:
     """One flag. ``kind`` is the type that help shows and that chooses the conversion, see ``KINDS``.
 
-    ``check`` converts or validates one value further and raises ValueError with the reason.
+    ``check`` reads one value instead of the kind's own conversion; it raises ValueError with the reason.
     """
 
     name: str
@@ -42,6 +42,12 @@ class Kind:
 
 
 def _text(value: str) -> object:
+    return value
+
+
+def _filter(value: str) -> object:
+    if value and "=" not in value:
+        raise ValueError("bad format of filter (expected name=value)")
     return value
 
 
@@ -70,7 +76,7 @@ KINDS: dict[str, Kind] = {
     "bytes": Kind(parse_size_bytes, 0),
     "decimal": Kind(_text, 0),
     "list": Kind(_text, (), is_list=True),
-    "filter": Kind(_text, (), is_list=True),
+    "filter": Kind(_filter, (), is_list=True),
     "map": Kind(_text, (), is_list=True),
     "stringArray": Kind(_text, (), is_list=True),
     "strings": Kind(_text, (), is_list=True),
@@ -145,9 +151,7 @@ class _Parser:
         """Store a value; ``shown`` is how the error names the flag."""
         kind = KINDS[flag.kind]
         try:
-            converted = kind.convert(value)
-            if flag.check is not None:
-                converted = flag.check(value)
+            converted = kind.convert(value) if flag.check is None else flag.check(value)
         except ValueError as error:
             raise FlagError(f"invalid argument {quote(value)} for {quote(shown)} flag: {error}") from error
         name = flag.alias_of or flag.name

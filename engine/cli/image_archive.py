@@ -13,8 +13,9 @@ from engine.cli.console import STDIN, STDOUT, read_file
 from engine.cli.failures import CommandError
 from engine.cli.flags import Flag, Parsed
 from engine.cli.progress import ProgressDisplay
-from engine.cli.references import ReferenceError_, parse_reference
 from engine.client import Stream
+from engine.errors import InvalidArgument
+from engine.wire.references import parse_reference
 
 if TYPE_CHECKING:
     from engine.cli.session import Session
@@ -84,7 +85,7 @@ async def run_import(session: Session, parsed: Parsed) -> int:
     if name:
         try:
             reference = parse_reference(name)
-        except ReferenceError_ as error:
+        except InvalidArgument as error:
             raise CommandError(str(error)) from error
         repository, tag = reference.familiar_name, reference.tag
     body: AsyncIterator[bytes] | str

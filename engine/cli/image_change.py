@@ -11,10 +11,11 @@ from engine.cli.filters import parse_filters, prune_filters
 from engine.cli.flags import Flag, Parsed, quote
 from engine.cli.progress import ProgressDisplay
 from engine.cli.quantities import human_size
-from engine.cli.references import Reference, ReferenceError_, parse_reference
-from engine.errors import NotFound, PortsideError
+from engine.cli.references import registry_key
+from engine.errors import InvalidArgument, NotFound, PortsideError
 from engine.model.base import given
 from engine.model.image import ImageDelete
+from engine.wire.references import Reference, parse_reference
 
 if TYPE_CHECKING:
     from engine.cli.session import Session
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def _reference(text: str) -> Reference:
     try:
         return parse_reference(text)
-    except ReferenceError_ as error:
+    except InvalidArgument as error:
         raise CommandError(str(error), hint=f"{text!r} is no image name: NAME[:TAG] in small letters") from error
 
 
@@ -31,9 +32,9 @@ async def run_pull(session: Session, parsed: Parsed) -> int:
     """Pull an image, or every tag of a repository."""
     reference = _reference(parsed.args[0])
     quiet, every = parsed.on("quiet"), parsed.on("all-tags")
-    if every and not reference.is_name_only:
+    if every and (reference.tag or reference.digest):
         raise CommandError("tag can't be used with --all-tags/-a")
-    if not every and reference.is_name_only:
+    if not every and not (reference.tag or reference.digest):
         reference = reference.with_default_tag()
         if not quiet:
             session.out(f"Using default tag: {reference.tag}")
@@ -41,7 +42,7 @@ async def run_pull(session: Session, parsed: Parsed) -> int:
         reference.familiar_name,
         tag=reference.digest or reference.tag,
         platform=parsed.text("platform") or session.environ.get("DOCKER_DEFAULT_PLATFORM", ""),
-        credentials=session.config.credentials(reference.registry),
+        credentials=session.config.credentials(registry_key(reference)),
     )
     if quiet:
         async with stream:
@@ -49,9 +50,7 @@ async def run_pull(session: Session, parsed: Parsed) -> int:
                 pass
     else:
         await ProgressDisplay(session.console, STDOUT).show(stream)
-    digest = f"@{reference.digest}" if reference.digest else ""
-    tag = f":{reference.tag}" if reference.tag else ""
-    session.out(f"{reference.domain}/{reference.path}{tag}{digest}")
+    session.out(reference.full)
     return 0
 
 
@@ -97,7 +96,7 @@ async def run_tag(session: Session, parsed: Parsed) -> int:
     source, target = parsed.args
     try:
         reference = parse_reference(target)
-    except ReferenceError_ as error:
+    except InvalidArgument as error:
         raise CommandError(
             f"Error parsing reference: {quote(target)} is not a valid repository/tag: {error}"
         ) from error

@@ -88,7 +88,7 @@ class _Output:
             # Without an object there is still an empty line, as Docker prints it.
             return "".join(f"{line}\n" for line in self.lines) or "\n"
         joined = b"[" + b",".join(self.objects) + b"]"
-        return msgspec.json.format(joined, indent=0 if self.is_json else 4).decode() + "\n"
+        return msgspec.json.format(joined, indent=-1 if self.is_json else 4).decode() + "\n"
 
 
 async def _find(session: Session, parsed: Parsed, ref: str) -> tuple[bytes, _Kind]:

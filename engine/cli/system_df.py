@@ -12,9 +12,9 @@ from engine.cli.failures import CommandError
 from engine.cli.flags import Flag, Parsed
 from engine.cli.image_list import TITLES as IMAGE_TITLES
 from engine.cli.image_list import ImageRow, is_dangling
-from engine.cli.quantities import human_size
+from engine.cli.quantities import human_size, parse_rfc3339_ns, since
 from engine.cli.references import try_reference
-from engine.cli.table import parse_format, render_rows
+from engine.cli.table import columns, parse_format, render_rows, short_id
 from engine.cli.template_parse import TemplateError
 from engine.cli.template_run import Row
 from engine.cli.volume import TITLES as VOLUME_TITLES
@@ -37,6 +37,7 @@ CONTAINER_TABLE = (
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
 )
 VOLUME_TABLE = "{{.Name}}\t{{.Links}}\t{{.Size}}"
+CACHE_TITLES = ("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")
 ACTIVE_STATES = ("running", "paused", "restarting")
 
 
@@ -152,6 +153,17 @@ async def run_df(session: Session, parsed: Parsed) -> int:
     return 0
 
 
+def _cache_cells(usage: DiskUsage) -> list[list[str]]:
+    cells = []
+    for record in usage.build_cache or ():
+        shown = [short_id(str(record.get("ID", ""))), str(record.get("Type", "")), human_size(record.get("Size", 0), 3)]
+        for key in ("CreatedAt", "LastUsedAt"):
+            moment_ns = parse_rfc3339_ns(str(record.get(key) or ""))
+            shown.append("" if moment_ns is None else since(moment_ns / 10**9))
+        cells.append([*shown, str(record.get("UsageCount", 0)), str(bool(record.get("Shared"))).lower()])
+    return cells
+
+
 def _verbose_tables(rows: dict[str, Sequence[Row]], usage: DiskUsage) -> str:
     cache_bytes = sum(int(record.get("Size", 0)) for record in usage.build_cache or ())
     return (
@@ -162,6 +174,7 @@ def _verbose_tables(rows: dict[str, Sequence[Row]], usage: DiskUsage) -> str:
         + "\nLocal Volumes space usage:\n\n"
         + render_rows("", VOLUME_TABLE, VOLUME_TITLES, rows["Volumes"])
         + f"\nBuild cache usage: {human_size(cache_bytes)}\n\n"
+        + columns(CACHE_TITLES, _cache_cells(usage))
     )
 
 

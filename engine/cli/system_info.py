@@ -152,7 +152,8 @@ async def run_info(session: Session, parsed: Parsed) -> int:
         try:
             session.out(template.render(GoStruct(value, "system.dockerInfo")))
         except TemplateError as error:
-            raise CommandError(f"template parsing error: {error}") from error
+            session.out("")
+            raise CommandError(str(error)) from error
     if failure is not None:
         raise CommandError(sentence(failure), hint=hint_of(failure))
     return 0

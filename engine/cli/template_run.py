@@ -45,6 +45,21 @@ class Missing:
 MISSING = Missing()
 
 
+class NilSlice(list[Value]):
+    """A list that was never made: empty, ``[]`` when printed, ``null`` in JSON."""
+
+
+class NilMap(dict[str, Value]):
+    """A map that was never made: empty, ``map[]`` when printed, ``null`` in JSON."""
+
+
+class NilPointer(Missing):
+    """A pointer to nothing: ``<nil>`` when printed, ``null`` in JSON."""
+
+
+NIL = NilPointer()
+
+
 class GoStruct(dict[str, Value]):
     """A JSON object whose field names are known; ``zeros`` has those that the engine left out."""
 
@@ -166,7 +181,7 @@ class _Run:
             self.walk(node.otherwise, dot)
 
     def pairs(self, value: Value, place: Place) -> list[tuple[Value, Value]]:
-        if value is None or value is MISSING:
+        if value is None or isinstance(value, Missing):
             return []
         if isinstance(value, Mapping):
             return [(key, value[key]) for key in sorted(value)]
@@ -239,14 +254,14 @@ class _Run:
             raise self.fail(place, f"{name} is not a method but has arguments")
         if isinstance(value, dict):
             return self.key(value, name, place)
-        if value is None or value is MISSING:
+        if value is None or isinstance(value, Missing):
             raise self.fail(place, f"nil pointer evaluating interface {{}}.{name}")
         raise self.fail(place, f"can't evaluate field {name} in type {go_type(value)}")
 
     def key(self, value: dict[str, Value], name: str, place: Place) -> Value:
         if name in value:
             return value[name]
-        if isinstance(value, OpenMap):
+        if isinstance(value, OpenMap | NilMap):
             return MISSING
         if isinstance(value, GoStruct):
             if name in value.zeros:
@@ -296,6 +311,8 @@ def go_type(value: Value) -> str:
 
 def print_value(value: Value, *, is_inner: bool = False) -> str:
     """Return a value as Go's ``%v`` prints it."""
+    if value is NIL:
+        return "<nil>"
     if value is None:
         return "<nil>" if is_inner else "<no value>"
     if value is MISSING:
@@ -328,16 +345,25 @@ def row_object(row: Row) -> dict[str, Value]:
 
 
 def json_text(value: Value) -> str:
-    """Return a value as compact JSON with Go's escapes undone for ``<``, ``>`` and ``&``."""
+    """Return a value as compact JSON, its characters unescaped; a row escapes ``<``, ``>`` and ``&`` as Go does."""
+    text = json.dumps(_plain_json(value), separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, Row):
+        for letter in "<>&":
+            text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
 
-    def encode(item: Value) -> Value:
-        if isinstance(item, Row):
-            return row_object(item)
-        if item is MISSING:
-            return None
-        raise TypeError(f"unsupported type: {type(item).__name__}")
 
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=encode)
+def _plain_json(value: Value) -> Value:
+    """Return a value with rows as objects and everything that is nil as null."""
+    if isinstance(value, Missing | NilSlice | NilMap):
+        return None
+    if isinstance(value, Row):
+        return {name: _plain_json(item) for name, item in row_object(value).items()}
+    if isinstance(value, dict):
+        return {key: _plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(item) for item in value]
+    return value
 
 
 def _length(value: Value) -> int:
@@ -350,7 +376,7 @@ def _length(value: Value) -> int:
 
 def _index(value: Value, *keys: Value) -> Value:
     for key in keys:
-        if value is None or value is MISSING:
+        if value is None or isinstance(value, Missing):
             raise ValueError("index of untyped nil")
         if isinstance(value, Mapping):
             # A map answers with no value for a key that it lacks, whatever its fields are.

@@ -18,7 +18,7 @@ from engine.client.http import HttpTransport, OpenResponse
 from engine.client.streams import (
     BytesDecoder,
     Decoder,
-    FrameDecoder,
+    FramedDecoder,
     HijackedStream,
     JsonDecoder,
     Output,
@@ -273,5 +273,5 @@ def output_decoder(content_type: str, *, is_tty: bool) -> Decoder[Output]:
     """Return how a container's output is read; engines before API 1.42 do not say whether it is framed."""
     kind = content_type.partition(";")[0].strip()
     if kind == MULTIPLEXED:
-        return FrameDecoder()
-    return RawDecoder() if is_tty else FrameDecoder()
+        return FramedDecoder()
+    return RawDecoder() if is_tty else FramedDecoder()

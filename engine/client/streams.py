@@ -7,7 +7,6 @@ end all close the connection, so the engine sees at once that nobody listens. Kn
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, Protocol, Self, 
 import msgspec
 
 from engine.client.failures import stream_error
-from engine.errors import Internal
+from engine.errors import Internal, InvalidArgument
+from engine.wire.frames import SYSTEM_ERROR, FrameDecoder
 from engine.wire.jsonstream import JsonSplitter, JsonStreamError
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ T = TypeVar("T")
 
 StreamName = Literal["stdin", "stdout", "stderr"]
 STREAM_NAMES: tuple[StreamName, ...] = ("stdin", "stdout", "stderr")
-FRAME_HEAD_BYTES = 8
-FRAME_ERROR = 3
-_FRAME_HEAD = struct.Struct(">B3xI")
 
 
 class Output(NamedTuple):
@@ -201,31 +198,23 @@ class RawDecoder:
         return []
 
 
-class FrameDecoder:
-    """Output of a container without a terminal: frames of 1 byte stream, 3 zero, 4 length, then data."""
+class FramedDecoder:
+    """Output of a container without a terminal: frames that name their stream."""
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self._buffer = bytearray()
+        self._frames = FrameDecoder()
 
     def feed(self, data: bytes) -> list[Output]:
-        """Return the frames that ``data`` completes; raises Internal for what is no frame."""
-        self._buffer += data
+        """Return the frames that ``data`` completes; raises Internal for what is no frame, or the engine's error."""
         outputs: list[Output] = []
-        position = 0
-        while len(self._buffer) - position >= FRAME_HEAD_BYTES:
-            number, size_bytes = _FRAME_HEAD.unpack_from(self._buffer, position)
-            end = position + FRAME_HEAD_BYTES + size_bytes
-            if number > FRAME_ERROR:
-                raise Internal(f"unrecognized stream: {number}")
-            if len(self._buffer) < end:
-                break
-            payload = bytes(self._buffer[position + FRAME_HEAD_BYTES : end])
-            position = end
-            if number == FRAME_ERROR:
-                raise Internal(f"error from daemon in stream: {payload.decode('utf-8', 'replace')}")
-            outputs.append(Output(STREAM_NAMES[number], payload))
-        del self._buffer[:position]
+        try:
+            for number, payload in self._frames.feed(data):
+                if number == SYSTEM_ERROR:
+                    raise Internal(f"error from daemon in stream: {payload.decode('utf-8', 'replace')}")
+                outputs.append(Output(STREAM_NAMES[number], payload))
+        except InvalidArgument as error:
+            raise Internal(error.message) from error
         return outputs
 
     def finish(self) -> list[Output]:
