@@ -19,7 +19,7 @@ from engine.cli.create_flags import CONTAINER_FLAGS
 from engine.cli.create_request import build_request
 from engine.cli.detach_keys import Detached
 from engine.cli.failures import DAEMON_ERROR_CODE, CommandError, start_failure, with_help
-from engine.cli.flags import Flag, HelpWanted, Parsed
+from engine.cli.flags import Flag, Parsed
 from engine.cli.progress import ProgressDisplay
 from engine.cli.references import registry_key
 from engine.client import HijackedStream
@@ -48,8 +48,6 @@ PULL_CHOICES = ("always", "missing", "never", "")
 
 def _request(session: Session, parsed: Parsed, word: str) -> ContainerCreateRequest:
     """Return the request of a command line; raises CommandError with Docker's text and exit code 125."""
-    if parsed.on("help"):
-        raise HelpWanted
     if parsed.on("use-api-socket"):
         raise CommandError(with_help("--use-api-socket is not supported", word), DAEMON_ERROR_CODE)
     if not parsed.on("disable-content-trust"):

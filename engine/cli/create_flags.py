@@ -73,7 +73,6 @@ CONTAINER_FLAGS = (
     Flag("health-start-interval", kind="duration", usage="Time between checks while starting (ms|s|m|h)"),
     Flag("health-start-period", kind="duration", usage="Time to start before failures count (ms|s|m|h)"),
     Flag("health-timeout", kind="duration", usage="Time that one check may take (ms|s|m|h)"),
-    Flag("help", usage="Print usage", is_hidden=True),
     Flag("hostname", "h", "string", "Host name"),
     Flag("init", usage="Run an init that forwards signals and reaps processes"),
     Flag("interactive", "i", usage="Keep STDIN open even if not attached"),

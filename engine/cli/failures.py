@@ -5,7 +5,6 @@ Docker's words where Docker has them (``Error response from daemon: …``), then
 
 from __future__ import annotations
 
-from engine.client.failures import is_response
 from engine.errors import PortsideError
 
 PROGRAM = "portside"
@@ -24,6 +23,8 @@ class CommandError(Exception):
 
 def sentence(error: PortsideError) -> str:
     """Return an error as Docker words it: what the engine answered has a prefix, what never got there has none."""
+    from engine.client.failures import is_response  # help and wrong flags do without the client
+
     return f"Error response from daemon: {error.message}" if is_response(error) else error.message
 
 
