@@ -1,0 +1,74 @@
+"""What a container has of the network while it runs: its leases, its ports, its namespace. Memory only."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from engine.model.container import PortBinding, PortMap
+from engine.model.network import EndpointSettings, NetworkContainer
+from engine.networks.addresses import Address
+from engine.networks.links import Wiring
+from engine.networks.ports import PublishedPort
+
+_MAX_INTERFACE_NAME = 15
+
+
+@dataclass
+class Attachment:
+    """One container at one network.
+
+    ``netns_fd`` keeps the namespace alive until the container's process does; -1 where there is none of
+    ours. ``sockets`` hold the ports until the helper has them. ``announced`` says that clients were told.
+    """
+
+    container_id: str
+    container_name: str
+    network: str
+    settings: EndpointSettings
+    addresses: list[Address] = field(default_factory=list)
+    wiring: Wiring | None = None
+    ports: list[PublishedPort] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
+    netns_fd: int = -1
+    announced: bool = False
+
+    def close(self) -> None:
+        """Let go of the namespace and of sockets that were not handed over."""
+        for held in self.sockets:
+            held.close()
+        self.sockets = []
+        if self.netns_fd >= 0:
+            with suppress(OSError):
+                os.close(self.netns_fd)
+            self.netns_fd = -1
+
+    def describe(self, name: str) -> NetworkContainer:
+        """Return it as a network's inspect shows it, under the container's present name."""
+        settings = self.settings
+        shown = NetworkContainer(name=name, endpoint_id=settings.endpoint_id, mac_address=settings.mac_address)
+        if settings.ip_address:
+            shown.ipv4_address = f"{settings.ip_address}/{settings.ip_prefix_len}"
+        if settings.global_ipv6_address:
+            shown.ipv6_address = f"{settings.global_ipv6_address}/{settings.global_ipv6_prefix_len}"
+        return shown
+
+
+def veth_name(endpoint_id: str) -> str:
+    """Return the name of an endpoint's link at the bridge: derived, so that a crash loses nothing."""
+    return f"veth{endpoint_id}"[:_MAX_INTERFACE_NAME]
+
+
+def port_map(ports: list[PublishedPort], exposed: list[str]) -> PortMap:
+    """Return published ports as inspect shows them; exposed ones that are not published map to None."""
+    shown: PortMap = {}
+    for port in ports:
+        places = shown.setdefault(f"{port.container_port}/{port.protocol}", [])
+        if places is not None:
+            places.append(PortBinding(host_ip=str(port.host_address), host_port=str(port.host_port)))
+    for key in exposed:
+        number, _, protocol = key.partition("/")
+        shown.setdefault(f"{number}/{protocol or 'tcp'}", None)
+    return shown

@@ -1,0 +1,176 @@
+"""One thread that does all blocking work on links and rules, in order, with what waits taken together.
+
+Containers that start at the same time share one nftables transaction, as writers share a commit.
+Knows nothing of containers but the wiring and the ports that each wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from engine.errors import Internal, PortsideError
+from engine.networks.links import Bridge, Wiring, lone_namespace
+from engine.networks.ports import PublishedPort
+from engine.networks.ruleset import build_changes
+from engine.runtime.netns import NamespaceStuckError
+from engine.runtime.nftables import Nftables, NftablesError
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the thread works with; only it may use them."""
+
+    bridge: Bridge
+    nftables: Nftables
+
+
+@dataclass
+class _Job:
+    wiring: Wiring | None = None
+    namespace: bool = False
+    add: Sequence[PublishedPort] = ()
+    remove: Sequence[PublishedPort] = ()
+    done: asyncio.Future[int] | None = None
+    fd: int = -1
+    failure: PortsideError | None = field(default=None)
+
+
+class Plumbing:
+    """The thread and its queue."""
+
+    def __init__(self, bridge: str, table: str) -> None:
+        """Nothing is opened before the first call."""
+        self._bridge = bridge
+        self._table = table
+        self._tools: Tools | None = None
+        self._thread = ThreadPoolExecutor(1, "networks")
+        self._jobs: deque[_Job] = deque()
+        self._working: asyncio.Future[list[_Job]] | None = None
+
+    async def call(self, work: Callable[[Tools], T]) -> T:
+        """Run ``work`` in the thread, between batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._ready()))
+
+    async def connect(self, wiring: Wiring, ports: Sequence[PublishedPort]) -> int:
+        """Make a wired namespace and publish its ports; returns a descriptor of it that the caller closes.
+
+        When the caller is cancelled the namespace goes away again; its ports have to be unpublished.
+        """
+        return await self._submit(_Job(wiring=wiring, add=ports))
+
+    async def isolate(self) -> int:
+        """Make a namespace with nothing but loopback; returns a descriptor that the caller closes."""
+        return await self._submit(_Job(namespace=True))
+
+    def unpublish(self, ports: Sequence[PublishedPort]) -> None:
+        """Take ports out of the rules with the next transaction, after all that was asked for before."""
+        if ports:
+            self._jobs.append(_Job(remove=ports))
+            self._work_on()
+
+    async def drain(self) -> None:
+        """Wait until all that was asked for is done."""
+        while self._working is not None:
+            await asyncio.wait([self._working])
+            await asyncio.sleep(0)
+
+    async def aclose(self) -> None:
+        """Finish what is asked for and end the thread."""
+        await self.drain()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close_tools)
+        self._thread.shutdown(wait=True)
+
+    def _submit(self, job: _Job) -> asyncio.Future[int]:
+        job.done = asyncio.get_running_loop().create_future()
+        self._jobs.append(job)
+        self._work_on()
+        return job.done
+
+    def _work_on(self) -> None:
+        if self._working is not None or not self._jobs:
+            return
+        batch = [self._jobs.popleft() for _ in range(min(_BATCH, len(self._jobs)))]
+        self._working = asyncio.get_running_loop().run_in_executor(self._thread, self._run, batch)
+        self._working.add_done_callback(lambda finished: self._settle(batch, finished))
+
+    def _settle(self, batch: list[_Job], finished: asyncio.Future[list[_Job]]) -> None:
+        self._working = None
+        problem = None if finished.cancelled() else finished.exception()
+        if isinstance(problem, NamespaceStuckError):
+            _log.error("%s: its thread is given up", problem)
+            self._thread.shutdown(wait=False)
+            self._thread = ThreadPoolExecutor(1, "networks")
+            self._tools = None
+        self._work_on()
+        for job in batch:
+            if problem is not None:
+                job.failure = job.failure or Internal(f"cannot set up the container's network: {problem}")
+            if job.done is None:
+                if job.failure is not None:
+                    _log.warning("%s", job.failure.message)
+            elif job.done.done():  # whoever asked has gone
+                _close(job)
+            elif job.failure is not None:
+                _close(job)
+                job.done.set_exception(job.failure)
+            else:
+                job.done.set_result(job.fd)
+
+    # In the thread
+
+    def _ready(self) -> Tools:
+        if self._tools is None:
+            self._tools = Tools(Bridge(self._bridge), Nftables())
+        return self._tools
+
+    def _close_tools(self) -> None:
+        if self._tools is not None:
+            self._tools.bridge.close()
+            self._tools.nftables.close()
+            self._tools = None
+
+    def _run(self, batch: list[_Job]) -> list[_Job]:
+        tools = self._ready()
+        for job in batch:
+            try:
+                if job.wiring is not None:
+                    job.fd = tools.bridge.connect(job.wiring)
+                elif job.namespace:
+                    job.fd = lone_namespace()
+            except PortsideError as error:
+                job.failure = error
+        self._change_rules(tools, [job for job in batch if job.failure is None])
+        return batch
+
+    def _change_rules(self, tools: Tools, batch: list[_Job]) -> None:
+        scripts = [build_changes(self._table, add=job.add, remove=job.remove) for job in batch]
+        script = "".join(scripts)
+        if not script:
+            return
+        with suppress(NftablesError):
+            tools.nftables.run(script)
+            return
+        for job, alone in zip(batch, scripts, strict=True):  # one of them spoilt it for all
+            try:
+                if alone:
+                    tools.nftables.run(alone)
+            except NftablesError as error:
+                job.failure = error
+
+
+def _close(job: _Job) -> None:
+    if job.fd >= 0:
+        os.close(job.fd)
+        job.fd = -1
