@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from engine.errors import Unavailable
+from engine.model.base import given
 from engine.model.volume import VolumeCreateRequest, VolumeList
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_bool
 from engine.volumes.manager import LIST_FILTERS, PRUNE_FILTERS, VolumeManager
@@ -47,7 +48,7 @@ class VolumesApi:
     async def create(self, request: web.Request) -> web.StreamResponse:
         """``VolumeCreate``: 201, also for one that exists."""
         body = await decode_body(request, VolumeCreateRequest)
-        if body.cluster_volume_spec and api_version(request) >= (1, 42):
+        if given(body.cluster_volume_spec, None) is not None and api_version(request) >= (1, 42):
             raise Unavailable(_NO_SWARM)
         volume = await self._manager.create(body.name, body.driver, body.driver_opts, body.labels)
         return json_response(volume, 201)
