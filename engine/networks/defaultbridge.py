@@ -136,10 +136,7 @@ class DefaultBridge:
         item.wiring = Wiring(
             veth_name(settings.endpoint_id),
             settings.mac_address,
-            tuple(
-                _interface(address, pool.subnet.prefixlen)
-                for address, pool in zip(item.addresses, self._pools, strict=True)
-            ),
+            tuple(map(_interface, item.addresses, prefixes)),
             tuple(ip_address(text) for text in gateways),
             mtu=self._settings.bridge_mtu,
             isolated=not self._settings.icc,
