@@ -1,0 +1,206 @@
+"""Layers, unpacked by chain ID: one folder each, with a name short enough for long chains.
+
+A layer is in the store (the table ``layers``) once it is whole and on the disk; folders that are not
+there are swept at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from engine.errors import InvalidArgument, Unavailable
+from engine.images.blobs import BlobStore
+from engine.runtime.syscalls import syncfs
+from engine.store.database import Database
+
+_NAME_LENGTH = 20
+_UNTAR_TIMEOUT_S = 3600
+
+
+class LayerRecord(msgspec.Struct, kw_only=True):
+    """One unpacked layer. ``blob`` is what it was unpacked from; ``size`` its files' bytes."""
+
+    chain_id: str
+    diff_id: str
+    parent: str = ""
+    folder: str
+    size: int
+    blob: str
+    media_type: str = ""
+
+
+class _Unpacked(msgspec.Struct):
+    diff_id: str = ""
+    size: int = 0
+    error: str = ""
+    errno: int = 0
+
+
+def chain_id(parent: str, diff_id: str) -> str:
+    """Return the chain ID of a layer on top of ``parent`` ("" for none): OCI image-spec, config.md."""
+    if not parent:
+        return diff_id
+    return f"sha256:{hashlib.sha256(f'{parent} {diff_id}'.encode()).hexdigest()}"
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """Return the chain IDs of layers, lowest first."""
+    found: list[str] = []
+    for diff_id in diff_ids:
+        found.append(chain_id(found[-1] if found else "", diff_id))
+    return found
+
+
+class LayerStore:
+    """The unpacked layers of an engine."""
+
+    def __init__(self, database: Database, root: Path, blobs: BlobStore) -> None:
+        """Use ``root``; load what is known."""
+        self._database = database
+        self.root = root
+        self._blobs = blobs
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._records: dict[str, LayerRecord] = {}
+        self._unpacking: dict[str, asyncio.Task[LayerRecord]] = {}
+        for row in database.read("SELECT record FROM layers"):
+            record = _decoder.decode(row[0])
+            self._records[record.chain_id] = record
+        known = {record.folder for record in self._records.values()}
+        self._strays = [entry for entry in root.iterdir() if entry.name not in known]
+
+    async def sweep(self) -> None:
+        """Delete folders that belong to no layer: an engine was killed while it unpacked or deleted them."""
+        for entry in self._strays:
+            await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
+        self._strays.clear()
+
+    def get(self, chain: str) -> LayerRecord | None:
+        """Return a layer that is there."""
+        return self._records.get(chain)
+
+    def all(self) -> list[LayerRecord]:
+        """Return all layers."""
+        return list(self._records.values())
+
+    def path(self, record: LayerRecord) -> Path:
+        """Return a layer's folder."""
+        return self.root / record.folder
+
+    async def unpack(self, parent: str, diff_id: str, blob: str, media_type: str = "") -> LayerRecord:
+        """Unpack a blob as a layer on ``parent``; the record is not durable before ``commit``.
+
+        Two callers that want the same layer share the work. Raises InvalidArgument for a damaged archive
+        or one that is not ``diff_id``, Unavailable when the disk is full. Cancelling leaves nothing.
+        """
+        chain = chain_id(parent, diff_id)
+        present = self._records.get(chain)
+        if present is not None:
+            return present
+        task = self._unpacking.get(chain)
+        if task is None:
+            task = asyncio.ensure_future(self._unpack(parent, diff_id, blob, media_type))
+            self._unpacking[chain] = task
+            task.add_done_callback(lambda _: self._unpacking.pop(chain, None))
+        return await asyncio.shield(task)
+
+    async def _unpack(self, parent: str, diff_id: str, blob: str, media_type: str) -> LayerRecord:
+        folder = secrets.token_hex(_NAME_LENGTH // 2)
+        path = self.root / folder
+        path.mkdir(mode=0o755)
+        try:
+            result = await run_untar(self._blobs.path(blob), path)
+            _check_diff_id(result.diff_id, diff_id)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
+            raise
+        record = LayerRecord(
+            chain_id=chain_id(parent, result.diff_id),
+            diff_id=result.diff_id,
+            parent=parent,
+            folder=folder,
+            size=result.size,
+            blob=blob,
+            media_type=media_type,
+        )
+        existing = self._records.get(record.chain_id)
+        if existing is not None:
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            return existing
+        self._records[record.chain_id] = record
+        return record
+
+    async def commit(self, records: list[LayerRecord]) -> None:
+        """Make layers durable: their files by one syncfs, then their rows."""
+        await asyncio.to_thread(self._sync)
+        statements = [
+            ("INSERT OR REPLACE INTO layers VALUES (?, ?)", (record.chain_id, _encoder.encode(record)))
+            for record in records
+        ]
+        await self._database.execute(*statements)
+
+    def _sync(self) -> None:
+        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(descriptor)
+        except OSError as error:
+            raise Unavailable(f"writing layers to {self.root}: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
+    async def delete(self, record: LayerRecord) -> int:
+        """Remove a layer and return its bytes; its row goes first."""
+        if self._records.pop(record.chain_id, None) is None:
+            return 0
+        await self._database.execute(("DELETE FROM layers WHERE chain_id = ?", (record.chain_id,)))
+        await asyncio.to_thread(shutil.rmtree, self.path(record), ignore_errors=True)
+        return record.size
+
+
+def _check_diff_id(found: str, wanted: str) -> None:
+    if wanted and found != wanted:
+        raise InvalidArgument(f'wrong diff id calculated on extraction "{found}": the image says {wanted}')
+
+
+async def run_untar(blob: Path, folder: Path) -> _Unpacked:
+    """Unpack a blob into an empty folder by a process of its own.
+
+    Raises InvalidArgument for a damaged archive, Unavailable when the disk is full.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-m", "engine.images.untar", str(blob), str(folder)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), _UNTAR_TIMEOUT_S)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+        raise
+    try:
+        result = msgspec.json.decode(output, type=_Unpacked)
+    except msgspec.DecodeError:
+        told = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+        raise Unavailable(f"unpacking {blob.name[:12]} failed: {told[0]}") from None
+    if result.errno in (28, 122):  # ENOSPC, EDQUOT
+        raise Unavailable(f"unpacking into {folder.parent}: {result.error}", hint="free disk space, then try again")
+    if result.error:
+        raise InvalidArgument(f"failed to register layer: {result.error}")
+    return result
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(LayerRecord)

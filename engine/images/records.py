@@ -1,0 +1,172 @@
+"""Images and their names in the database."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from engine.errors import InvalidArgument, NotFound
+from engine.model.image import ImageConfig
+from engine.store.database import Database
+from engine.wire.references import Reference, is_image_id, parse_reference
+
+_SHORT_ID = re.compile(r"[a-f0-9]{1,64}")
+
+
+class HistoryEntry(msgspec.Struct, kw_only=True):
+    """One step of an image's making (OCI image-spec, config.md)."""
+
+    created: str | UnsetType = UNSET
+    created_by: str | UnsetType = UNSET
+    author: str | UnsetType = UNSET
+    comment: str | UnsetType = UNSET
+    empty_layer: bool | UnsetType = UNSET
+
+
+class RootFsRecord(msgspec.Struct, kw_only=True):
+    """The layers of an image by diff ID, lowest first."""
+
+    type: str = "layers"
+    diff_ids: list[str] = field(default_factory=list)
+
+
+class ImageFile(msgspec.Struct, kw_only=True):
+    """An image's configuration file, as far as the engine reads it."""
+
+    created: str | UnsetType | None = UNSET
+    author: str | UnsetType = UNSET
+    architecture: str = ""
+    variant: str | UnsetType = UNSET
+    os: str = ""
+    os_version: str | UnsetType = field(name="os.version", default=UNSET)
+    comment: str | UnsetType = UNSET
+    docker_version: str | UnsetType = UNSET
+    config: ImageConfig | UnsetType | None = UNSET
+    rootfs: RootFsRecord = field(default_factory=RootFsRecord)
+    history: list[HistoryEntry] | UnsetType | None = UNSET
+
+
+class ImageRecord(msgspec.Struct, kw_only=True):
+    """An image: its ID is the digest of its configuration file, a blob.
+
+    ``layers`` are chain IDs, lowest first; ``size`` their files' bytes. ``manifest`` is the digest of the
+    manifest it came with, a blob too, "" when it came without one.
+    """
+
+    id: str
+    layers: list[str]
+    size: int
+    created_ns: int = 0
+    tagged_ns: int = 0
+    parent: str = ""
+    manifest: str = ""
+
+
+class ImageTable:
+    """Images by ID and references to them; all of it in memory, every change durable."""
+
+    def __init__(self, database: Database) -> None:
+        """Load what is known."""
+        self._database = database
+        self._images: dict[str, ImageRecord] = {}
+        self._references: dict[str, str] = {}
+        for row in database.read("SELECT record FROM images"):
+            record = _decoder.decode(row[0])
+            self._images[record.id] = record
+        for reference, image_id in database.read("SELECT reference, image_id FROM tags"):
+            if image_id in self._images:
+                self._references[reference] = image_id
+
+    def get(self, image_id: str) -> ImageRecord | None:
+        """Return an image by its full ID."""
+        return self._images.get(image_id)
+
+    def all(self) -> list[ImageRecord]:
+        """Return every image."""
+        return list(self._images.values())
+
+    def referenced(self, reference: Reference) -> ImageRecord | None:
+        """Return the image that a complete reference names; a digest counts before a tag."""
+        key = f"{reference.name}@{reference.digest}" if reference.digest else reference.full
+        return self._images.get(self._references.get(key, ""))
+
+    def references(self, image_id: str) -> list[Reference]:
+        """Return all references to an image, sorted."""
+        return [parse_reference(key) for key, value in sorted(self._references.items()) if value == image_id]
+
+    def find(self, image_ref: str) -> ImageRecord:
+        """Return the image that a reference, an ID or the beginning of an ID means.
+
+        Raises NotFound with moby's text, InvalidArgument for a malformed reference.
+        """
+        if is_image_id(image_ref):
+            full = image_ref if image_ref.startswith("sha256:") else f"sha256:{image_ref}"
+            if full in self._images:
+                return self._images[full]
+            raise NotFound(f"No such image: {image_ref}")
+        reference = parse_reference(image_ref).with_default_tag()
+        record = self.referenced(reference)
+        if record is not None:
+            return record
+        short = image_ref.removeprefix("sha256:")
+        if _SHORT_ID.fullmatch(short):
+            found = [image_id for image_id in self._images if image_id.startswith(f"sha256:{short}")]
+            if len(found) > 1:
+                raise InvalidArgument(f"multiple IDs found with provided prefix: {short}")
+            if found:
+                return self._images[found[0]]
+        raise NotFound(f"No such image: {reference.familiar}")
+
+    async def put(self, record: ImageRecord, references: Iterable[Reference] = ()) -> list[ImageRecord]:
+        """Store an image with references to it, durably; return the images that lost one by that."""
+        keys = [reference.full for reference in references]
+        lost = [
+            self._images[self._references[key]] for key in keys if self._references.get(key) not in (None, record.id)
+        ]
+        data = _encoder.encode(record)
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO images VALUES (?, ?)", (record.id, data))
+            for key in keys:
+                connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, x'')", (key, record.id))
+
+        await self._database.write(change)
+        self._images[record.id] = record
+        for key in keys:
+            self._references[key] = record.id
+        return lost
+
+    async def untag(self, references: Iterable[Reference]) -> None:
+        """Take references away, durably."""
+        keys = [reference.full for reference in references]
+        await self._database.execute(*(("DELETE FROM tags WHERE reference = ?", (key,)) for key in keys))
+        for key in keys:
+            self._references.pop(key, None)
+
+    async def delete(self, image_id: str) -> None:
+        """Forget an image and every reference to it, durably."""
+        statements: list[tuple[str, tuple[Any, ...]]] = [
+            ("DELETE FROM tags WHERE image_id = ?", (image_id,)),
+            ("DELETE FROM images WHERE id = ?", (image_id,)),
+        ]
+        await self._database.execute(*statements)
+        self._images.pop(image_id, None)
+        for key in [key for key, value in self._references.items() if value == image_id]:
+            del self._references[key]
+
+
+def decode_file(data: bytes) -> ImageFile:
+    """Return a configuration file; raises InvalidArgument when it is none."""
+    try:
+        return msgspec.json.decode(data, type=ImageFile)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise InvalidArgument(f"invalid image configuration: {error}") from error
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ImageRecord)
