@@ -21,7 +21,8 @@ class Attachment:
     """One container at one network.
 
     ``netns_fd`` keeps the namespace alive until the container's process does; -1 where there is none of
-    ours. ``sockets`` hold the ports until the helper has them. ``announced`` says that clients were told.
+    ours. ``sockets`` hold the ports until the helper has them; ``ruled`` says that the rules were
+    asked for, ``announced`` that clients were told.
     """
 
     container_id: str
@@ -33,6 +34,7 @@ class Attachment:
     ports: list[PublishedPort] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
     netns_fd: int = -1
+    ruled: bool = False
     announced: bool = False
 
     def close(self) -> None:

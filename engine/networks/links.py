@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
@@ -107,6 +107,8 @@ class Bridge:
         if has_ipv6:
             _write(inet6 / "disable_ipv6", "0", needed=True)
             _write(inet6 / "accept_ra", "0", needed=False)
+            # Nobody else gives out addresses here, and waiting for duplicates keeps neighbours silent for 2 s.
+            _write(inet6 / "accept_dad", "0", needed=False)
 
     def ports(self) -> list[netlink.Link]:
         """Return the links at the bridge."""
@@ -128,6 +130,9 @@ class Bridge:
 
     def connect(self, wiring: Wiring) -> int:
         """Make a namespace with its loopback and its interface; return a descriptor that the caller closes."""
+        if wiring.isolated and _rules_see_bridged_frames():
+            # Then the rules isolate, and let published ports through as they should.
+            wiring = replace(wiring, isolated=False)
         try:
             with netns.new_namespace() as fd:
                 try:
@@ -145,8 +150,9 @@ class Bridge:
             link = inner.link("eth0")
             if link is None:
                 raise Internal("the container's interface vanished")
-            if not any(address.version == 6 for address in wiring.addresses):
-                _write(_PROC_NET / "ipv6/conf/eth0/disable_ipv6", "1", needed=False)
+            has_ipv6 = any(address.version == 6 for address in wiring.addresses)
+            name, value = ("accept_dad", "0") if has_ipv6 else ("disable_ipv6", "1")
+            _write(_PROC_NET / "ipv6/conf/eth0" / name, value, needed=False)
             for name, value in wiring.sysctls.items():
                 _write(_PROC_NET / name, value, needed=True)
             inner.request(
@@ -208,6 +214,13 @@ def enable_ip_forwarding(version: int = 4) -> None:
     paths = ["ipv4/ip_forward"] if version == 4 else ["ipv6/conf/default/forwarding", "ipv6/conf/all/forwarding"]
     for path in paths:
         _write(_PROC_NET / path, "1", needed=True)
+
+
+def _rules_see_bridged_frames() -> bool:
+    try:
+        return (_PROC_NET / "bridge/bridge-nf-call-iptables").read_text().strip() == "1"
+    except OSError:  # the module br_netfilter is not loaded
+        return False
 
 
 def _write(path: Path, value: str, *, needed: bool) -> None:

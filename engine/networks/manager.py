@@ -116,7 +116,7 @@ class NetworkManager:
         endpoint = record.networks.get(network)
         if network not in DRIVERS or endpoint is None:
             return
-        item = Attachment(record.id, record.name, network, endpoint, announced=True)
+        item = Attachment(record.id, record.name, network, endpoint, ruled=True, announced=True)
         self._attachments[record.id] = item
         if network != BRIDGE:
             return
@@ -256,6 +256,7 @@ class NetworkManager:
         if item is None:
             return
         if item.network == BRIDGE and item.wiring is not None:
+            item.ruled = True
             made = await self._bridge.connect(item.wiring, item.ports)
         elif item.network == NONE:
             made = await self._bridge.isolate()
@@ -291,7 +292,7 @@ class NetworkManager:
         handed_over = bool(item.ports) and not item.sockets
         ports, item.ports = item.ports, []
         item.close()
-        self._bridge.give_back(item.addresses, ports)
+        self._bridge.give_back(item.addresses, ports if item.ruled else [])
         if handed_over:
             return ports
         for port in ports:
