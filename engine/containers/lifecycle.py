@@ -54,6 +54,7 @@ class Lifecycle:
         self._events = events
         self._observers = observers
         self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self.remove: Callable[[Container], Awaitable[None]] | None = None
 
     def use_tasks(self, tasks: asyncio.TaskGroup) -> None:
@@ -64,7 +65,16 @@ class Lifecycle:
         """Run ``work`` in the background; what it raises is logged and ends nothing else."""
         if self._tasks is None:
             return None
-        return self._tasks.create_task(_supervised(work, name), name=name)
+        task = self._tasks.create_task(_supervised(work, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def end_tasks(self) -> None:
+        """Cancel what runs in the background; the next engine takes it up again."""
+        self._tasks = None
+        for task in list(self._running):
+            task.cancel()
 
     def changed(self, container: Container) -> None:
         """Tell the observers that what a container shows has changed."""

@@ -169,6 +169,24 @@ class ContainerManager:
         """Publish an event about a container."""
         self._events.publish(container.record, action)
 
+    def containers_using(self, image_id: str) -> list[tuple[str, str, bool]]:
+        """Return (ID, name, whether it runs) of each container made from an image."""
+        return [(item.id, item.name, item.is_running) for item in self.all() if item.record.image_id == image_id]
+
+    def containers_using_volume(self, name: str) -> list[str]:
+        """Return the IDs of containers that have a volume."""
+        return [item.id for item in self.all() if any(mount.name == name for mount in item.record.mounts)]
+
+    def volumes_in_use(self) -> list[tuple[str, str]]:
+        """Return (volume, container ID) of all running containers."""
+        return [
+            (mount.name, item.id)
+            for item in self.all()
+            if item.is_running
+            for mount in item.record.mounts
+            if mount.name
+        ]
+
     # Create and remove
 
     async def create(

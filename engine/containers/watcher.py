@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 class ExitWatcher:
     """Hands exits to the lifecycle."""
 
-    def __init__(self, paths: ContainerPaths, manager: ContainerManager, lifecycle: Lifecycle, inotify: Inotify) -> None:
+    def __init__(
+        self, paths: ContainerPaths, manager: ContainerManager, lifecycle: Lifecycle, inotify: Inotify
+    ) -> None:
         """Nothing is watched before ``start``."""
         self._paths = paths
         self._manager = manager

@@ -196,8 +196,7 @@ class Puller:
                                     pending.clear()
                                     download.say(name, "Downloading", writer.size, item.size)
                             await asyncio.to_thread(writer.write, bytes(pending))
-                        if writer.size < item.size:
-                            raise Unavailable(f"blob {item.digest} ended after {writer.size} of {item.size} bytes")
+                        _check_whole(item, writer.size)
                         break
                     except Unavailable as error:
                         if attempt == _ATTEMPTS - 1 or "writing a blob" in error.message:
@@ -304,6 +303,11 @@ def choose_platform(items: list[Descriptor], platform: str) -> Descriptor:
     if machine == "arm" and not variant:
         fitting.sort(key=lambda item: str((item.platform or {}).get("variant", "")), reverse=True)
     return fitting[0]
+
+
+def _check_whole(item: Descriptor, size: int) -> None:
+    if size < item.size:
+        raise Unavailable(f"blob {item.digest} ended after {size} of {item.size} bytes")
 
 
 def _short(digest: str) -> str:

@@ -50,7 +50,8 @@ def _remove(folder: Path) -> bool:
             children = [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return True
-        if not children or not all([_remove(child) for child in children]):
+        left = [child for child in children if not _remove(child)]
+        if not children or left:
             return False
         return _remove(folder) if not _has_processes(folder) else False
     return True

@@ -1,0 +1,330 @@
+"""The engine's composition root: makes every manager once, starts and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+import socket
+import ssl
+import uuid
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from aiohttp import web
+
+from engine.config import EngineConfig, RuntimeSetting
+from engine.containers.announce import ContainerEvents
+from engine.containers.creator import Creator
+from engine.containers.execs import ExecManager
+from engine.containers.index import ContainerIndex
+from engine.containers.launcher import Launcher
+from engine.containers.lifecycle import Lifecycle
+from engine.containers.listing import ContainerListing
+from engine.containers.manager import ContainerManager
+from engine.containers.options import CreateDefaults
+from engine.containers.paths import ContainerPaths
+from engine.containers.record import ContainerRecord
+from engine.containers.specs import ContainerSpecs
+from engine.containers.store import ContainerStore
+from engine.containers.watcher import ExitWatcher
+from engine.errors import NotSupported
+from engine.events import EventBus
+from engine.images.archives import ImageArchives
+from engine.images.listing import ImageListing
+from engine.images.manager import ImageManager
+from engine.images.pull import Puller
+from engine.lock import DataRootLock
+from engine.model.container import LogConfig
+from engine.model.system import AuthConfig, AuthResponse, Event
+from engine.model.volume import Volume
+from engine.networks.manager import NetworkManager, read_host
+from engine.networks.settings import NetworkSettings
+from engine.registry.hosts import RegistrySettings
+from engine.runtime import apparmor
+from engine.runtime.drivers import RuntimeBinary, RuntimeCatalog
+from engine.runtime.host import probe_host
+from engine.runtime.inotify import Inotify
+from engine.runtime.mounts import Mounter, make_shared
+from engine.runtime.spec import SpecDefaults
+from engine.server.absent import absent_routes
+from engine.server.app import build_app
+from engine.server.containers import ContainersApi
+from engine.server.events import EventsApi
+from engine.server.exec import ExecApi
+from engine.server.images import ImagesApi
+from engine.server.info import InfoSource
+from engine.server.listeners import close_listeners, notify_ready, open_listeners
+from engine.server.networks import NetworksApi
+from engine.server.system import SystemApi, go_arch
+from engine.server.volumes import VolumesApi
+from engine.store.database import Database
+from engine.volumes.manager import VolumeManager
+
+log = logging.getLogger(__name__)
+
+_DRAIN_S = 3.0
+_KERNEL_MTU = 1500
+
+
+class Engine:
+    """One engine: ``run`` serves until ``stop`` is called."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Take the lock, open the store and make the managers; must run in a loop.
+
+        Raises Conflict when another engine has the data root, NotSupported when this host lacks what is
+        needed.
+        """
+        self.config = config
+        self._stopping = asyncio.Event()
+        self._lock = DataRootLock(config.data_root)
+        conmon = shutil.which("conmon")
+        if conmon is None:
+            raise NotSupported("conmon is not installed", hint="install the package conmon")
+        make_shared(config.exec_root)
+        os.environ.setdefault("TMPDIR", str(config.data_root))
+        self._database = Database(config.data_root / "engine.db")
+        self._events = EventBus(self._database)
+        self._inotify = Inotify()
+        self._host = probe_host()
+        if self._host.apparmor:
+            apparmor.ensure_loaded()
+        self._runtimes = RuntimeCatalog(config.exec_root / "runtimes", _binaries(config.runtimes))
+        self._runtimes.choose_default(config.runtime)
+        self._images = ImageManager(self._database, config.data_root, self._events)
+        self._mounter = Mounter(self._images.layers.root)
+        self._paths = ContainerPaths(config.data_root, config.exec_root)
+        index = ContainerIndex()
+        self._networks = NetworkManager(
+            self._database,
+            read_host(config.instance, config.bridge, config.exec_root),
+            _network_settings(config),
+            self._events,
+            index.find,
+        )
+        self._volumes = VolumeManager(config.data_root / "volumes", self._database, self._events)
+        specs = ContainerSpecs(self._paths, self._host, _spec_defaults(config), index.find)
+        launcher = Launcher(
+            self._paths,
+            config.instance,
+            Path(conmon),
+            self._runtimes,
+            self._mounter,
+            self._images,
+            self._networks,
+            self._volumes,
+            specs,
+        )
+        store = ContainerStore(self._database)
+        announce = ContainerEvents(self._events)
+        self._listing = ContainerListing(self._image_name)
+        self._lifecycle = Lifecycle(launcher, self._networks, store, announce, [self._listing])
+        creator = Creator(
+            self._images,
+            self._networks,
+            self._volumes,
+            _create_defaults(config, self._runtimes),
+            self._host,
+            index.find,
+            config.data_root,
+        )
+        self._containers = ContainerManager(
+            self._lifecycle,
+            launcher,
+            self._images,
+            self._networks,
+            self._volumes,
+            store,
+            announce,
+            index,
+            creator,
+        )
+        self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
+        self._watcher = ExitWatcher(self._paths, self._containers, self._lifecycle, self._inotify)
+        self._images.users = self._volumes.users = self._containers
+        self._events.listen(self._notice)
+        self._conmon = Path(conmon)
+
+    def _image_name(self, record: ContainerRecord) -> str:
+        """Return what the list calls a container's image: its name as long as that means the same image."""
+        name = record.config.image
+        if self._containers.image_id(name) == record.image_id or name.startswith("sha256:"):
+            return name
+        return record.image_id
+
+    def _notice(self, event: Event) -> None:
+        if event.type == "image":
+            self._listing.forget_all()
+
+    def _app(self) -> web.Application:
+        listing = ImageListing(self._images)
+        puller = Puller(
+            self._images, lambda: _registry_settings(self.config), go_arch(), self.config.max_concurrent_downloads
+        )
+        info = InfoSource(
+            self._engine_id(),
+            lambda: self.config,
+            self._host,
+            self._runtimes,
+            self._containers,
+            self._events,
+            lambda: self._images.count,
+            self._conmon,
+        )
+
+        async def login(credentials: AuthConfig) -> AuthResponse:
+            from engine.registry.client import login as check  # only who logs in loads the client
+
+            return await check(_registry_settings(self.config), credentials)
+
+        system = SystemApi(info, listing, _VolumeUsage(self._volumes), self._all_containers, login)
+        apis = (
+            system,
+            EventsApi(self._events),
+            ContainersApi(self._containers, self._listing, self._paths, self._inotify),
+            ExecApi(self._execs),
+            ImagesApi(self._images, ImageArchives(self._images), listing, puller),
+            NetworksApi(self._networks),
+            VolumesApi(self._volumes),
+        )
+        return build_app([route for api in apis for route in api.routes()] + absent_routes())
+
+    async def _all_containers(self) -> bytes:
+        records = self._containers.index.records()
+        sizes = {record.id: await self._containers.sizes(record) for record in records}
+        return self._listing.encode(records, sizes)
+
+    def _engine_id(self) -> str:
+        rows = self._database.read("SELECT value FROM meta WHERE key = 'engine_id'")
+        if rows:
+            return str(rows[0][0])
+        made = str(uuid.uuid4())
+        self._database.write_soon(("INSERT INTO meta VALUES ('engine_id', ?)", (made,)))
+        return made
+
+    async def run(self) -> None:
+        """Recover what an earlier engine left, then serve until ``stop``."""
+        sockets: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        try:
+            sockets = open_listeners(self.config)
+            async with asyncio.TaskGroup() as tasks:
+                self._lifecycle.use_tasks(tasks)
+                await self._start()
+                runner = web.AppRunner(
+                    self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=_DRAIN_S
+                )
+                await runner.setup()
+                for listener, context in sockets:
+                    await web.SockSite(runner, listener, ssl_context=context).start()
+                gc.collect()
+                gc.freeze()
+                notify_ready()
+                log.info("ready: %s", ", ".join(self.config.hosts))
+                await self._stopping.wait()
+                log.info("stopping; containers go on")
+                self._watcher.close()
+                self._events.close()
+                await runner.cleanup()
+                self._lifecycle.end_tasks()
+        finally:
+            close_listeners(self.config, [item for item, _ in sockets])
+            await self._close()
+
+    async def _start(self) -> None:
+        self._volumes.load()
+        await self._containers.recover()
+        self._volumes.restore(self._containers.volumes_in_use())
+        self._watcher.start()
+        self._lifecycle.spawn(_nothing(self._images.sweep()), "sweeping images")
+
+    def stop(self) -> None:
+        """Make ``run`` end in order; containers go on."""
+        self._stopping.set()
+
+    def reload(self, config: EngineConfig) -> None:
+        """Take over the settings that can change while the engine runs."""
+        self.config = config
+        attributes = {"name": socket.gethostname(), "debug": str(config.debug).lower()}
+        self._events.publish("daemon", "reload", self._engine_id(), attributes)
+
+    async def _close(self) -> None:
+        with suppress(Exception):
+            await self._networks.aclose()
+        self._inotify.close()
+        self._mounter.close()
+        self._runtimes.close()
+        self._database.close()
+        self._lock.release()
+
+
+class _VolumeUsage:
+    def __init__(self, volumes: VolumeManager) -> None:
+        self._volumes = volumes
+
+    async def disk_usage(self) -> list[Volume]:
+        return await self._volumes.usage()
+
+
+async def _nothing(work: Awaitable[object]) -> None:
+    await work
+
+
+def _binaries(configured: dict[str, RuntimeSetting]) -> dict[str, RuntimeBinary]:
+    found: dict[str, RuntimeBinary] = {}
+    for name, setting in configured.items():
+        path = shutil.which(setting.path)
+        if path is None:
+            raise NotSupported(f"runtime {name}: {setting.path} is not there or cannot be run")
+        base = Path(path).name
+        kind = base if base in ("crun", "runc") else "other"
+        found[name] = RuntimeBinary(name, kind, Path(path), setting.arguments)
+    return found
+
+
+def _network_settings(config: EngineConfig) -> NetworkSettings:
+    settings = NetworkSettings(
+        bip=config.bip,
+        bridge_mtu=0 if config.mtu == _KERNEL_MTU else config.mtu,
+        icc=config.icc,
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_options=config.dns_options,
+    )
+    if config.default_address_pools:
+        pools = [(pool.base, pool.size) for pool in config.default_address_pools if isinstance(pool.base, IPv4Network)]
+        settings = replace(settings, pools=tuple(pools))
+    if config.publish_address is not None:
+        settings = replace(settings, default_ip=config.publish_address)
+    return settings
+
+
+def _spec_defaults(config: EngineConfig) -> SpecDefaults:
+    return SpecDefaults(
+        init=config.init,
+        init_path=config.init_path,
+        no_new_privileges=config.no_new_privileges,
+        ulimits=config.default_ulimits,
+        seccomp=config.seccomp_profile.read_text() if config.seccomp_profile else "",
+    )
+
+
+def _create_defaults(config: EngineConfig, runtimes: RuntimeCatalog) -> CreateDefaults:
+    return CreateDefaults(
+        runtime=runtimes.default_name,
+        runtimes=frozenset(runtimes.binaries),
+        log=LogConfig(type=config.log_driver, config=dict(config.log_options)),
+        shm_size_bytes=config.default_shm_size_bytes,
+        ulimits=config.default_ulimits,
+    )
+
+
+def _registry_settings(config: EngineConfig) -> RegistrySettings:
+    return RegistrySettings(
+        mirrors=config.registry_mirrors, insecure=config.insecure_registries, proxies=config.proxies
+    )
