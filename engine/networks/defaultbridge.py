@@ -251,11 +251,12 @@ class DefaultBridge:
 
     def _begin_check(self) -> None:
         if self._check is None or self._check.done():
-            self._check = asyncio.ensure_future(self._check_rules())
+            self._check = asyncio.ensure_future(self.check_rules())
         else:
             self._check_later(_SETTLE_S)
 
-    async def _check_rules(self) -> None:
+    async def check_rules(self) -> None:
+        """Put back what somebody removed of our table and of our rules in other chains."""
         gone, self._table_gone = self._table_gone, False
         ports = self._published()
         try:

@@ -144,6 +144,10 @@ class NetworkManager:
         self._holder.close(keep=any(item.ports for item in self._attachments.values()))
         await self._bridge.aclose(keep=in_use)
 
+    async def check_rules(self) -> None:
+        """Look at once whether rules that others may have removed are in place; otherwise that is done by and by."""
+        await self._bridge.check_rules()
+
     # What containers ask for
 
     def validate(self, record: ContainerRecord) -> list[str]:
