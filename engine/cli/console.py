@@ -6,6 +6,7 @@ Owns the file descriptors 0, 1 and 2. Knows nothing of engines or commands.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import sys
@@ -93,31 +94,20 @@ class Console:
 
     async def read_stdin(self) -> AsyncIterator[bytes]:
         """Yield what comes on standard input until its end, without a thread that would outlive the command."""
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        try:
-            loop.add_reader(STDIN, readable.set)
-        except (PermissionError, ValueError, OSError):
+        while True:
             # Ordinary files and /dev/null cannot be polled; they never block.
-            while data := os.read(STDIN, READ_BYTES):
-                yield data
-                await asyncio.sleep(0)
-            return
-        try:
-            while True:
-                await readable.wait()
-                readable.clear()
-                try:
-                    data = os.read(STDIN, READ_BYTES)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    return  # the terminal has gone
-                if not data:
-                    return
-                yield data
-        finally:
-            loop.remove_reader(STDIN)
+            with contextlib.suppress(PermissionError):
+                await _wait_readable(STDIN)
+            try:
+                data = os.read(STDIN, READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return  # the terminal has gone
+            if not data:
+                return
+            yield data
+            await asyncio.sleep(0)
 
     def prompt(self, question: str, *, is_secret: bool = False) -> str:
         """Ask on the terminal and return the answer's line; a secret is not shown."""
@@ -133,6 +123,27 @@ class Console:
         self.out(f"{question} [y/N] ")
         answer = sys.stdin.readline().strip().lower()
         return answer == "y"
+
+
+async def _wait_readable(descriptor: int) -> None:
+    """Wait until a read would not block; raises PermissionError for what cannot be polled.
+
+    The reader is taken away by its own callback: one that stays would report the same bytes twice, and the
+    read after the second report would block the loop.
+    """
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def report() -> None:
+        loop.remove_reader(descriptor)
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, report)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _wait_writable(descriptor: int) -> None:

@@ -51,7 +51,7 @@ class Session:
         if self._config is None:
             from engine.cli.configfile import load_config
 
-            self._config = load_config(self.config_folder)
+            self._config = load_config(self.config_folder, self.environ.get("DOCKER_AUTH_CONFIG", ""))
         return self._config
 
     def out(self, text: str) -> None:

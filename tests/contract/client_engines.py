@@ -151,3 +151,10 @@ def run_podman(folder: Path) -> Iterator[RealEngine]:
     with _process(arguments, folder / "log", {"CONTAINERS_CONF": str(settings)}):
         asyncio.run(_import_busybox(endpoint))
         yield RealEngine("podman", endpoint)
+
+
+@contextlib.contextmanager
+def run_default(folder: Path) -> Iterator[RealEngine]:
+    """Run the engine that the command line's own tests use."""
+    with run_dockerd(folder) as running:
+        yield running
