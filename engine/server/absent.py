@@ -13,7 +13,6 @@ _NO_SWARM = (
 )
 _ABSENT: tuple[tuple[str, str, str], ...] = (
     ("POST", "/build", "building images"),
-    ("POST", "/build/prune", "the build cache"),
     ("POST", "/build/cancel", "building images"),
     ("POST", "/session", "BuildKit sessions"),
     ("POST", "/grpc", "BuildKit sessions"),

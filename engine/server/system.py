@@ -70,6 +70,7 @@ class SystemApi:
             Route("GET", "/info", self.info),
             Route("GET", "/system/df", self.disk_usage),
             Route("POST", "/auth", self.auth),
+            Route("POST", "/build/prune", self.prune_builds, since=(1, 31)),
         ]
 
     async def ping(self, request: web.Request) -> web.StreamResponse:
@@ -135,3 +136,7 @@ class SystemApi:
     async def auth(self, request: web.Request) -> web.StreamResponse:
         """``SystemAuth``: 200 when the registry takes the credentials."""
         return json_response(await self._login(await decode_body(request, AuthConfig)))
+
+    async def prune_builds(self, request: web.Request) -> web.StreamResponse:
+        """``BuildPrune``: there is no builder yet, so there is no cache either."""
+        return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})

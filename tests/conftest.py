@@ -1,0 +1,73 @@
+"""What all tests share: an engine of their own, and the check that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine_process import EngineProcess
+
+
+def _can_run_engines() -> bool:
+    return os.geteuid() == 0 and shutil.which("conmon") is not None
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EngineProcess]:
+    """An engine with the image ``busybox``, shared by a module's tests; it must leave nothing behind."""
+    yield from _engine()
+
+
+@pytest.fixture
+def own_engine() -> Iterator[EngineProcess]:
+    """An engine with the image ``busybox`` for one test, which may kill it."""
+    yield from _engine()
+
+
+def _engine() -> Iterator[EngineProcess]:
+    if not _can_run_engines():
+        pytest.skip("an engine needs root and conmon")
+    folder = Path(tempfile.mkdtemp(prefix="portside-test-"))
+    process = EngineProcess(folder)
+    try:
+        process.start()
+        process.load_busybox()
+        yield process
+        process.clean()
+        leaks = leaks_of(process)
+    finally:
+        process.remove_leftovers()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert not leaks, f"the engine left behind: {leaks}"
+
+
+def leaks_of(process: EngineProcess) -> list[str]:
+    """Return what an engine without containers should not have left: mounts, processes, namespaces."""
+    found = [f"mount {point}" for point in process.mounts() if point != str(process.exec_root)]
+    found += [f"process {pid}: {_command(pid)}" for pid in process.processes() if not _is_lingering(pid)]
+    found += [f"container folder {entry.name}" for entry in (process.data_root / "containers").iterdir()]
+    found += [f"bundle {entry.name}" for entry in (process.exec_root / "containers").iterdir()]
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "gone"
+
+
+def _is_lingering(pid: int) -> bool:
+    """Whether a process is a conmon that is about to end: it may linger for up to two seconds."""
+    import time
+
+    for _ in range(40):
+        if not Path(f"/proc/{pid}").exists() or "conmon" not in _command(pid):
+            return not Path(f"/proc/{pid}").exists()
+        time.sleep(0.1)
+    return False
