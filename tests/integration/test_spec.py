@@ -29,6 +29,8 @@ from tests.integration.bundles import Bundles, Placed
 HOST = probe_host()
 needs_v1 = pytest.mark.skipif(HOST.cgroups.version != 1, reason="looks at the files of control groups v1")
 
+needs_v2 = pytest.mark.skipif(HOST.cgroups.version != 2, reason="looks at the files of control groups v2")
+
 
 @pytest.fixture(params=["crun", "runc"])
 def bundles(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bundles]:
@@ -317,6 +319,33 @@ def test_pids_and_block_io_limits(bundles: Bundles) -> None:
 def test_oom_killer_can_be_switched_off(bundles: Bundles) -> None:
     found = group_files(bundles, ["memory/memory.oom_control"], oom_kill_disable=True, memory=64 << 20)
     assert "oom_kill_disable 1" in found
+
+
+@needs_v2
+def test_limits_of_control_groups_v2(bundles: Bundles) -> None:
+    found = group_files(
+        bundles,
+        ["memory.max", "memory.swap.max", "memory.low", "cpu.max", "cpuset.cpus", "pids.max", "cpu.weight"],
+        cgroupns_mode="private",
+        memory=64 << 20,
+        memory_swap=96 << 20,
+        memory_reservation=32 << 20,
+        nano_cpus=500_000_000,
+        cpuset_cpus="0",
+        pids_limit=77,
+        cpu_shares=1024,
+    )
+    assert found[:6] == [str(64 << 20), str(32 << 20), str(32 << 20), "50000 100000", "0", "77"]
+    assert 30 < int(found[6]) < 110
+    assert group_files(
+        bundles, ["memory.swap.max", "pids.max"], cgroupns_mode="private", memory=64 << 20, memory_swap=-1
+    ) == ["max", "max"]
+
+
+@needs_v2
+def test_a_private_control_group_namespace_shows_its_own_group_as_root(bundles: Bundles) -> None:
+    assert lines(bundles, "cat /proc/self/cgroup", cgroupns_mode="private") == ["0::/"]
+    assert "portside-test" in lines(bundles, "cat /proc/self/cgroup", cgroupns_mode="host")[0]
 
 
 def test_control_groups_are_read_only_unless_privileged(bundles: Bundles) -> None:
