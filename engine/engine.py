@@ -22,10 +22,12 @@ from engine.config import EngineConfig, RuntimeSetting
 from engine.containers.announce import ContainerEvents
 from engine.containers.creator import Creator
 from engine.containers.execs import ExecManager
+from engine.containers.health import HealthMonitor
 from engine.containers.index import ContainerIndex
 from engine.containers.launcher import Launcher
-from engine.containers.lifecycle import Lifecycle
+from engine.containers.lifecycle import Lifecycle, Observer
 from engine.containers.listing import ContainerListing
+from engine.containers.logrotate import LogRotator
 from engine.containers.manager import ContainerManager
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
@@ -124,7 +126,9 @@ class Engine:
         store = ContainerStore(self._database)
         announce = ContainerEvents(self._events)
         self._listing = ContainerListing(self._image_name)
-        self._lifecycle = Lifecycle(launcher, self._networks, store, announce, [self._listing])
+        self._rotator = LogRotator(self._paths)
+        observers: list[Observer] = [self._listing, self._rotator]
+        self._lifecycle = Lifecycle(launcher, self._networks, store, announce, observers)
         creator = Creator(
             self._images,
             self._networks,
@@ -146,6 +150,9 @@ class Engine:
             creator,
         )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
+        observers.append(
+            HealthMonitor(self._execs.run, announce, self._lifecycle.spawn, self._containers.health_changed)
+        )
         self._watcher = ExitWatcher(self._paths, self._containers, self._lifecycle, self._inotify)
         self._images.users = self._volumes.users = self._containers
         self._events.listen(self._notice)
@@ -241,6 +248,7 @@ class Engine:
         await self._containers.recover()
         self._volumes.restore(self._containers.volumes_in_use())
         self._watcher.start()
+        self._lifecycle.spawn(self._rotator.run(), "rotating logs")
         self._lifecycle.spawn(_nothing(self._images.sweep()), "sweeping images")
 
     def stop(self) -> None:

@@ -116,6 +116,7 @@ class Lifecycle:
         state.error = ""
         state.stopped_by_user = False
         state.oom_killed = False
+        state.health = None
         container.started.clear()
         saved = asyncio.ensure_future(self._store.save(record))
         try:

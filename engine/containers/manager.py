@@ -165,6 +165,11 @@ class ContainerManager:
         except NotFound:
             return written, written
 
+    def health_changed(self, container: Container) -> None:
+        """Store and show a new result of a container's health check."""
+        self._store.save_soon(container.record)
+        self._lifecycle.changed(container)
+
     def announce(self, container: Container, action: str) -> None:
         """Publish an event about a container."""
         self._events.publish(container.record, action)
