@@ -176,7 +176,7 @@ class DefaultBridge:
         for family in forwarded:
             self._coexistence.close_forwarding(tools.nftables, family)
         self._coexistence.ensure(tools.nftables)
-        return [port.index for port in tools.bridge.ports() if port.name not in veths]
+        return tools.bridge.gather(veths)
 
     def _enable_forwarding(self) -> list[str]:
         if not self._settings.ip_forward:

@@ -7,8 +7,9 @@ Called in one thread of the network manager (``plumbing.py``); every function ra
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -70,7 +71,7 @@ class Bridge:
     def ensure(self, addresses: Sequence[Interface], *, mtu: int) -> None:
         """Make the bridge if there is none, give it exactly these addresses (link-local ones aside), set it up."""
         try:
-            self._socket.request(netlink.build_bridge(self.name, mtu))
+            self._socket.request(netlink.build_bridge(self.name, _bridge_mac(self.name), mtu))
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 raise NotSupported(
@@ -110,10 +111,14 @@ class Bridge:
             # Nobody else gives out addresses here, and waiting for duplicates keeps neighbours silent for 2 s.
             _write(inet6 / "accept_dad", "0", needed=False)
 
-    def ports(self) -> list[netlink.Link]:
-        """Return the links at the bridge."""
-        link = self._socket.link(self.name)
-        return [found for found in self._socket.links() if link is not None and found.master == link.index]
+    def gather(self, veths: Collection[str]) -> list[int]:
+        """Make the links of these names ports of the bridge again if they are not; return its other ports."""
+        links = self._socket.links()
+        for link in links:
+            if link.name in veths and link.master != self._index:
+                with suppress(OSError):
+                    self._socket.request(netlink.build_master(link.index, self._index))
+        return [link.index for link in links if link.master == self._index and link.name not in veths]
 
     def remove_link(self, index: int) -> None:
         """Delete a link that a container left (20 to 30 ms); one that is gone is no error."""
@@ -214,6 +219,11 @@ def enable_ip_forwarding(version: int = 4) -> None:
     paths = ["ipv4/ip_forward"] if version == 4 else ["ipv6/conf/default/forwarding", "ipv6/conf/all/forwarding"]
     for path in paths:
         _write(_PROC_NET / path, "1", needed=True)
+
+
+def _bridge_mac(name: str) -> str:
+    digest = hashlib.sha256(name.encode()).digest()
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in digest[:4])
 
 
 def _rules_see_bridged_frames() -> bool:

@@ -49,6 +49,7 @@ from engine.store.database import Database
 
 _log = logging.getLogger(__name__)
 _CONTAINER = "container:"
+_SETUP_FAILED = "failed to set up container networking"
 _BIND_ATTEMPTS = 64
 FindContainer = Callable[[str], ContainerRecord]
 
@@ -84,6 +85,7 @@ class NetworkManager:
         self._find = find_container
         self._networks: dict[str, NetworkRecord] = {}
         self._attachments: dict[str, Attachment] = {}
+        self._restored = False
         self._allocator = PortAllocator(host.ephemeral_ports)
         self._holder = PortHolder(host.exec_root)
         self._bridge = DefaultBridge(host.bridge, host.instance, settings, self._published)
@@ -108,6 +110,7 @@ class NetworkManager:
         veths = {veth_name(item.settings.endpoint_id) for item in self._attachments.values()}
         held = {item.container_id: item.ports for item in self._attachments.values() if item.ports}
         _, lost = await asyncio.gather(self._bridge.put_in_place(veths), self._holder.restore(held))
+        self._restored = True
         for port in lost:
             _log.warning("published port %s is held by another program: it still leads to the container", port)
 
@@ -137,11 +140,14 @@ class NetworkManager:
                 self._allocator.adopt([address], protocol, first)
 
     async def aclose(self) -> None:
-        """Leave running containers' networking as it is; with none, remove bridge, table, rules and helper."""
-        in_use = any(item.network == BRIDGE for item in self._attachments.values())
+        """Leave running containers' networking as it is; with none, remove bridge, table, rules and helper.
+
+        An engine that failed before it knew what runs removes nothing.
+        """
+        in_use = not self._restored or any(item.network == BRIDGE for item in self._attachments.values())
         for item in self._attachments.values():
             item.close()
-        self._holder.close(keep=any(item.ports for item in self._attachments.values()))
+        self._holder.close(keep=not self._restored or any(item.ports for item in self._attachments.values()))
         await self._bridge.aclose(keep=in_use)
 
     async def check_rules(self) -> None:
@@ -153,23 +159,27 @@ class NetworkManager:
     def validate(self, record: ContainerRecord) -> list[str]:
         """Check network mode, endpoints and port bindings when a container is created; return warnings.
 
-        Raises InvalidArgument, NotFound (``network x not found``), NotSupported with moby's text.
+        Raises InvalidArgument or NotSupported with moby's text. As with Docker, a network that does not
+        exist is refused when the container starts.
         """
         return check_record(record, self._find, self._settings)
 
     def reserve(self, record: ContainerRecord) -> Sandbox:
         """Choose addresses, MAC and host ports for a container that starts, and bind the ports.
 
-        Raises Conflict when the container to join does not run or an address is out, Internal with moby's
-        text when a port is taken, Unavailable when there is no address or port left.
+        Raises NotFound for an unknown network, Conflict when the container to join does not run, Internal
+        when a port is taken, Unavailable when there is no address left: all with moby's texts.
         """
         if record.id in self._attachments:
             raise Conflict(f"container {record.name.removeprefix('/')} is connected already")
         mode = record.host_config.network_mode
         if mode.startswith(_CONTAINER):
             return Sandbox(record.id, self._joined(record, mode.removeprefix(_CONTAINER)))
-        if mode not in DRIVERS:
-            raise NotFound(f"network {mode} not found", hint="networks of your own come with a later version")
+        for name in (mode, *record.networks):
+            if name not in DRIVERS:
+                raise NotFound(
+                    f"{_SETUP_FAILED}: network {name} not found", hint="networks of your own come with a later version"
+                )
         settings = msgspec.structs.replace(
             record.networks.get(mode) or EndpointSettings(),
             network_id=self._networks[mode].id,
@@ -249,7 +259,7 @@ class NetworkManager:
         # dockerd answers all of these with status 500, and tools look for its words.
         reason = busy.message if busy is not None and not isinstance(error, Conflict) else error.message
         return Internal(
-            "failed to set up container networking: driver failed programming external connectivity on endpoint "
+            f"{_SETUP_FAILED}: driver failed programming external connectivity on endpoint "
             f"{item.container_name.removeprefix('/')} ({item.settings.endpoint_id}): {reason}",
             hint="stop what uses the port or publish on another one",
         )

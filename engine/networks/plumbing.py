@@ -20,6 +20,7 @@ from engine.errors import Internal, PortsideError
 from engine.networks.links import Bridge, Wiring, lone_namespace
 from engine.networks.ports import PublishedPort
 from engine.networks.ruleset import build_changes
+from engine.runtime.conntrack import forget_udp
 from engine.runtime.netns import NamespaceStuckError
 from engine.runtime.nftables import Nftables, NftablesError
 
@@ -57,6 +58,7 @@ class Plumbing:
         self._tools: Tools | None = None
         self._thread = ThreadPoolExecutor(1, "networks")
         self._jobs: deque[_Job] = deque()
+        self._flows_are_stuck = False
         self._working: asyncio.Future[list[_Job]] | None = None
 
     async def call(self, work: Callable[[Tools], T]) -> T:
@@ -151,8 +153,22 @@ class Plumbing:
                     job.fd = lone_namespace()
             except PortsideError as error:
                 job.failure = error
-        self._change_rules(tools, [job for job in batch if job.failure is None])
+        done = [job for job in batch if job.failure is None]
+        self._change_rules(tools, done)
+        self._forget_flows(
+            {port.host_port for job in done for port in (*job.add, *job.remove) if port.protocol == "udp"}
+        )
         return batch
+
+    def _forget_flows(self, ports: set[int]) -> None:
+        if not ports:
+            return
+        try:
+            forget_udp(ports)
+        except OSError as error:
+            if not self._flows_are_stuck:
+                _log.warning("UDP flows to ports that change hands cannot be redirected: %s", error.strerror)
+            self._flows_are_stuck = True
 
     def _change_rules(self, tools: Tools, batch: list[_Job]) -> None:
         scripts = [build_changes(self._table, add=job.add, remove=job.remove) for job in batch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotFound, NotSupported
@@ -19,15 +20,17 @@ _CONTAINER = "container:"
 def check_record(
     record: ContainerRecord, find: Callable[[str], ContainerRecord], settings: NetworkSettings
 ) -> list[str]:
-    """Return warnings; raises InvalidArgument, NotFound or NotSupported for what cannot work."""
+    """Return warnings; raises InvalidArgument or NotSupported for what cannot work."""
     mode = record.host_config.network_mode
     _check_ports(record)
     if mode.startswith(_CONTAINER):
-        _check_joined(record, find(mode.removeprefix(_CONTAINER)))
+        with suppress(NotFound):  # Docker looks for it when the container starts
+            _check_joined(record, find(mode.removeprefix(_CONTAINER)))
         return []
-    for name in (mode, *record.networks):
-        if name not in DRIVERS:
-            raise NotFound(f"network {name} not found", hint="networks of your own come with a later version")
+    if any(name not in DRIVERS for name in (mode, *record.networks)):
+        # Docker takes a network at creation that it does not know, and refuses the start. A 404 here would
+        # make its command line pull the image.
+        return []
     _check_combination(record, mode)
     for name, endpoint in record.networks.items():
         _check_endpoint(name, endpoint)

@@ -102,9 +102,13 @@ def mac_bytes(text: str) -> bytes:
     return data
 
 
-def build_bridge(name: str, mtu: int = 0) -> Message:
-    """Return the request that makes a bridge; EEXIST when there is a link of that name."""
+def build_bridge(name: str, mac: str, mtu: int = 0) -> Message:
+    """Return the request that makes a bridge; EEXIST when there is a link of that name.
+
+    Without a MAC address of its own it takes the lowest of its ports', and changes it as they come and go.
+    """
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
+    body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
         body += number_attribute(IFLA_MTU, mtu)
     body += attribute(IFLA_LINKINFO, text_attribute(_IFLA_INFO_KIND, "bridge"))
@@ -149,6 +153,12 @@ def build_port_settings(name: str, *, ipv6: bool, isolated: bool, hairpin: bool)
         info = text_attribute(_IFLA_INFO_SLAVE_KIND, "bridge") + attribute(_IFLA_INFO_SLAVE_DATA, flags)
         body += attribute(IFLA_LINKINFO, info)
     return Message(RTM_NEWLINK, 0, body, f"veth {name}")
+
+
+def build_master(index: int, bridge: int) -> Message:
+    """Return the request that makes a link a port of a bridge."""
+    body = _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + number_attribute(IFLA_MASTER, bridge)
+    return Message(RTM_NEWLINK, 0, body, f"link {index}")
 
 
 def build_port_up(name: str) -> Message:

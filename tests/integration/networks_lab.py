@@ -212,9 +212,9 @@ async def lab(folder: Path, settings: NetworkSettings | None = None) -> AsyncIte
         await built.manager.restore([])
         try:
             yield built
+        finally:
             for record in list(built.records.values()):
                 await built.manager.release(record.id)
-        finally:
             await built.manager.aclose()
             built.database.close()
         assert f"{built.bridge}" not in run(["nft", "list", "ruleset"])

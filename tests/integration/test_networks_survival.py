@@ -38,9 +38,8 @@ async def wait_until(condition: object, timeout_s: float = 5.0) -> None:
 
 def helpers() -> list[int]:
     """Return the processes that hold ports for engines on this host."""
-    inodes = {
-        line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith("ports.sock")
-    }
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    sockets = {f"socket:[{line.split()[6]}]" for line in lines if line.endswith("ports.sock")}
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
@@ -109,6 +108,8 @@ def killed_engine(folder: Path, count: int = 2, first_port: int = 8080) -> Itera
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             killed.end_containers()
+            for helper in helpers():
+                os.kill(helper, signal.SIGKILL)
             built.database.close()
 
 
@@ -160,6 +161,18 @@ async def test_after_a_crash_of_everything_nothing_is_left(tmp_path: Path) -> No
         assert run(["nft", "list", "tables", "inet"]) == ""
         assert killed.lab.bridge not in ip("-o link")
         assert helpers() == []
+
+
+async def test_a_bridge_that_was_deleted_gets_its_ports_back(tmp_path: Path) -> None:
+    with killed_engine(tmp_path) as killed:
+        host, (web, _) = killed.lab, killed.records
+        ip(f"link delete {host.bridge}")
+        await host.manager.restore(killed.records)
+        async with host.serving(killed.namespace(web), 80):
+            assert await host.is_reachable(None, "127.0.0.1", 8080)
+        for record in killed.records:
+            await host.manager.release(record.id)
+        await host.manager.aclose()
 
 
 async def test_two_hundred_containers_are_taken_over_in_well_under_a_second(tmp_path: Path) -> None:

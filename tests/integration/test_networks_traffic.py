@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from ipaddress import IPv4Interface, IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -138,7 +139,7 @@ async def test_udp_comes_and_goes(host: Lab) -> None:
     dns = await host.run("dns", ports=published(":5353:53/udp"))
     where = host.namespace(dns)
     with neighbour() as lan:
-        server = await asyncio.to_thread(within, where, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        server = await asyncio.to_thread(within, where, _udp_socket)
         with server:
             server.bind(("0.0.0.0", 53))
             server.setblocking(False)
@@ -148,6 +149,10 @@ async def test_udp_comes_and_goes(host: Lab) -> None:
                     assert await asyncio.to_thread(within, place, lambda to=address: _ask_udp(to)) == b"ping"
             finally:
                 asyncio.get_running_loop().remove_reader(server)
+
+
+def _udp_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 def _echo(server: socket.socket) -> None:
@@ -161,6 +166,32 @@ def _ask_udp(address: str) -> bytes:
         caller.connect((address, 5353))  # answers from any other address are not taken
         caller.send(b"ping")
         return caller.recv(2048)
+
+
+async def test_a_udp_flow_follows_its_port_to_the_next_container(host: Lab) -> None:
+    with neighbour() as lan:
+        caller = await asyncio.to_thread(within, lan, _udp_socket)
+        with caller:
+            caller.setblocking(False)
+            caller.connect(("192.0.2.1", 5353))
+            with suppress(OSError):  # a flow that began before there was a container
+                caller.send(b"early")
+            await asyncio.sleep(0.1)
+            for round_number in range(2):
+                dns = await host.run(f"dns{round_number}", ports=published(":5353:53/udp"))
+                where = host.namespace(dns)
+                server = await asyncio.to_thread(
+                    within, where, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                )
+                with server:
+                    server.bind(("0.0.0.0", 53))
+                    server.setblocking(False)
+                    with suppress(OSError):
+                        caller.recv(100)
+                    caller.send(b"ping")
+                    received = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(server, 100), 2)
+                    assert received == b"ping"
+                await host.stop(dns)
 
 
 async def test_ipv6_proxy_carries_much_in_both_directions(host: Lab) -> None:
