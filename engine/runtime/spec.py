@@ -183,7 +183,6 @@ def _process(inputs: SpecInputs, security: SecurityOptions, caps: list[str], arg
         "args": arguments,
         "cwd": record.config.working_dir or "/",
         "env": _with_home(environment, inputs.user.home),
-        "oomScoreAdj": max(record.host_config.oom_score_adj, inputs.host.oom_score_floor),
         "noNewPrivileges": security.no_new_privileges,
     }
     size = record.host_config.console_size
@@ -207,6 +206,7 @@ def _common_process(
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.additional_gids)},
         "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
         "rlimits": rlimits(record.host_config.ulimits or [], inputs.defaults.ulimits, inputs.host),
+        "oomScoreAdj": max(record.host_config.oom_score_adj, inputs.host.oom_score_floor),
     }
     if inputs.host.apparmor:
         process["apparmorProfile"] = apparmor_profile(record, inputs.defaults)
@@ -250,7 +250,7 @@ def build_exec_process(inputs: ExecInputs, request: ExecCreateRequest) -> dict[s
         "args": list(request.cmd or []),
         "cwd": request.working_dir or record.config.working_dir or "/",
         "env": _with_home(environment, inputs.user.home),
-        "noNewPrivileges": security.no_new_privileges and not request.privileged,
+        "noNewPrivileges": security.no_new_privileges,
     }
     size = given(request.console_size, [])
     if request.tty and len(size) == 2 and all(size):

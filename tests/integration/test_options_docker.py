@@ -170,10 +170,24 @@ def test_seccomp_and_capabilities(engine: EngineProcess) -> None:
 
 
 def test_exec_has_the_container_s_confinement(engine: EngineProcess) -> None:
-    engine.docker("run", "-d", "--name", "confined", "--ulimit", "nofile=100:200", "busybox", "sleep", "60")
+    engine.docker(
+        "run",
+        "-d",
+        "--name",
+        "confined",
+        "--oom-score-adj",
+        "77",
+        "--ulimit",
+        "nofile=100:200",
+        "busybox",
+        "sleep",
+        "60",
+    )
     status = engine.docker("exec", "confined", "cat", "/proc/self/status").stdout
     assert "Seccomp:\t2" in status
     assert "CapEff:\t00000000a80425fb" in status
+    denied = engine.docker("exec", "confined", "unshare", "-U", "true", check=False)
+    assert "Operation not permitted" in denied.stderr
     assert engine.docker("exec", "confined", "sh", "-c", "ulimit -Hn").stdout == "200\n"
     privileged = engine.docker("exec", "--privileged", "confined", "grep", "CapEff", "/proc/self/status").stdout
     assert int(privileged.split()[1], 16) & (1 << 21)
