@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.containers.record import ContainerRecord
+from engine.errors import InvalidArgument, NotFound, NotSupported
+from engine.model.container import PortBinding
+from engine.model.network import EndpointIPAMConfig, EndpointSettings
+from engine.networks.settings import NetworkSettings
+from engine.networks.validation import check_record
+
+
+def record(mode: str = "bridge", **networks: EndpointSettings) -> ContainerRecord:
+    made = ContainerRecord(id="a" * 64, name="web", created_ns=0, networks=networks or {mode: EndpointSettings()})
+    made.host_config.network_mode = mode
+    return made
+
+
+def check(made: ContainerRecord) -> list[str]:
+    def find(container_ref: str) -> ContainerRecord:
+        if container_ref == "b":
+            raise NotFound("No such container: b")
+        return made
+
+    return check_record(made, find, NetworkSettings())
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host", "none", "nope", "container:b"])
+def test_modes_that_a_container_can_be_created_with(mode: str) -> None:
+    assert check(record(mode)) == []
+
+
+def test_joining_itself() -> None:
+    with pytest.raises(InvalidArgument, match="cannot join own network namespace"):
+        check(record("container:web"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "other", "text"),
+    [
+        ("bridge", "host", "container must be created in host network mode"),
+        ("host", "bridge", "container sharing network namespace with another container or host"),
+        ("none", "bridge", "multiple networks with one of the networks in private"),
+    ],
+)
+def test_networks_that_exclude_each_other(mode: str, other: str, text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        check(record(mode, **{mode: EndpointSettings(), other: EndpointSettings()}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "text"),
+    [
+        (
+            {"ipam_config": EndpointIPAMConfig(ipv4_address="172.17.0.9")},
+            InvalidArgument,
+            "on user defined networks only",
+        ),
+        ({"aliases": ["db"]}, InvalidArgument, "network-scoped alias is supported only"),
+        ({"mac_address": "02:42"}, InvalidArgument, "invalid MAC address 02:42"),
+        ({"links": ["db:db"]}, NotSupported, "links"),
+        ({"driver_opts": {"x": "y"}}, NotSupported, "driver option x"),
+    ],
+)
+def test_endpoint_settings_that_the_default_bridge_lacks(
+    settings: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        check(record("bridge", bridge=EndpointSettings(**settings)))
+
+
+@pytest.mark.parametrize(
+    ("key", "binding"),
+    [
+        ("0/tcp", PortBinding()),
+        ("80/icmp", PortBinding()),
+        ("80/tcp", PortBinding(host_port="99999")),
+        ("80/tcp", PortBinding(host_port="90-80")),
+        ("80/tcp", PortBinding(host_ip="somewhere")),
+    ],
+)
+def test_malformed_ports(key: str, binding: PortBinding) -> None:
+    made = record()
+    made.host_config.port_bindings = {key: [binding]}
+    with pytest.raises(InvalidArgument):
+        check(made)

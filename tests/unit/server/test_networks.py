@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from engine.errors import InvalidArgument, NotFound
+from engine.model.network import NetworkContainer, NetworkInspect
+from engine.server.networks import find, select
+
+
+def networks() -> list[NetworkInspect]:
+    return [
+        NetworkInspect(name="bridge", id="aaa1", driver="bridge", containers={"x": NetworkContainer(name="web")}),
+        NetworkInspect(name="host", id="aab2", driver="host"),
+        NetworkInspect(name="none", id="bbb3", driver="null"),
+    ]
+
+
+def names(found: list[NetworkInspect]) -> list[str]:
+    return [network.name for network in found]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["bridge", "host", "none"]),
+        ({"driver": ["bridge", "null"]}, ["bridge", "none"]),
+        ({"name": ["o"]}, ["host", "none"]),
+        ({"id": ["^aa"]}, ["bridge", "host"]),
+        ({"scope": ["swarm"]}, []),
+        ({"label": ["x"]}, []),
+        ({"dangling": ["true"]}, []),
+        ({"dangling": ["0"]}, ["bridge", "host", "none"]),
+        ({"type": ["builtin"]}, ["bridge", "host", "none"]),
+        ({"type": ["custom"]}, []),
+    ],
+)
+def test_filters(filters: dict[str, list[str]], expected: list[str]) -> None:
+    assert names(select(networks(), filters)) == expected
+
+
+@pytest.mark.parametrize("filters", [{"dangling": ["true", "false"]}, {"dangling": ["x"]}, {"type": ["x"]}])
+def test_malformed_filters(filters: dict[str, list[str]]) -> None:
+    with pytest.raises(InvalidArgument):
+        select(networks(), filters)
+
+
+def test_networks_are_found_by_name_id_and_its_beginning() -> None:
+    assert find(networks(), "host").id == "aab2"
+    assert find(networks(), "aaa1").name == "bridge"
+    assert find(networks(), "b").name == "none"
+    with pytest.raises(InvalidArgument, match="network aa is ambiguous"):
+        find(networks(), "aa")
+    with pytest.raises(NotFound, match="network nope not found"):
+        find(networks(), "nope")
