@@ -52,9 +52,12 @@ OURS = [
 
 def test_docker_user_gets_them_before_its_last_return_and_dockers_bridges_stay_dockers() -> None:
     assert plan_changes(DOCKER, "ip", PASSAGE).splitlines() == [
-        'insert rule ip filter DOCKER-USER handle 3 iifname "psd-1" oifname "docker0" counter return comment "portside:t"',
-        'insert rule ip filter DOCKER-USER handle 3 iifname "psd-1" counter accept comment "portside:t"',
-        'insert rule ip filter DOCKER-USER handle 3 oifname "psd-1" counter accept comment "portside:t"',
+        f'insert rule ip filter DOCKER-USER handle 3 {text} comment "portside:t"'
+        for text in (
+            'iifname "psd-1" oifname "docker0" counter return',
+            'iifname "psd-1" counter accept',
+            'oifname "psd-1" counter accept',
+        )
     ]
 
 

@@ -56,7 +56,7 @@ def test_networks_that_exclude_each_other(mode: str, other: str, text: str) -> N
         (
             {"ipam_config": EndpointIPAMConfig(ipv4_address="172.17.0.9")},
             InvalidArgument,
-            "on user defined networks only",
+            "user defined networks",
         ),
         ({"aliases": ["db"]}, InvalidArgument, "network-scoped alias is supported only"),
         ({"mac_address": "02:42"}, InvalidArgument, "invalid MAC address 02:42"),

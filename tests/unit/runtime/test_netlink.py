@@ -63,7 +63,7 @@ def test_routes_of_other_tables_and_families_do_not_count() -> None:
 
 @pytest.mark.parametrize("text", ["02:42:ac:11:00", "zz:42:ac:11:00:02", "", "02:42:ac:11:00:02:03"])
 def test_malformed_mac_addresses(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"MAC address|hexadecimal"):
         netlink.mac_bytes(text)
 
 
