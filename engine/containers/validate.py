@@ -140,6 +140,8 @@ def check_host_config(host_config: HostConfig, host: HostFacts) -> None:
         raise InvalidArgument("SHM size can not be less than 0")
     if not -1000 <= host_config.oom_score_adj <= 1000:
         raise InvalidArgument(f"Invalid value {host_config.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if "\0" in host_config.cgroup_parent or ".." in host_config.cgroup_parent.split("/"):
+        raise InvalidArgument(f"invalid cgroup parent: {host_config.cgroup_parent}", hint="name a path without ..")
     devices.rules_from(host_config.device_cgroup_rules or [])
     _check_devices(host_config)
     _check_security(host_config, host)

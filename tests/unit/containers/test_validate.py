@@ -72,6 +72,7 @@ BAD_HOST: list[tuple[dict[str, Any], str]] = [
     ({"SecurityOpt": ["nonsense"]}, 'invalid --security-opt 1: "nonsense"'),
     ({"SecurityOpt": ["colour=red"]}, 'invalid --security-opt 2: "colour=red"'),
     ({"SecurityOpt": ["no-new-privileges=maybe"]}, 'invalid --security-opt 2: "no-new-privileges=maybe"'),
+    ({"CgroupParent": "/a/../../b"}, "invalid cgroup parent: /a/../../b"),
     ({"IpcMode": "public"}, "invalid IPC mode: public"),
     ({"PidMode": "container:"}, "invalid PID mode: container:"),
     ({"UTSMode": "container:x"}, "invalid UTS mode: container:x"),
