@@ -1,0 +1,1 @@
+"""A Qt-free picture of one engine, fed by its events."""

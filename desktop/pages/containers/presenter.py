@@ -1,0 +1,189 @@
+"""What the Containers page does: rows out of the picture, actions on containers. Without Qt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from desktop.messages import Message, explain
+from desktop.state.picture import Picture
+from desktop.state.spans import age_text, state_text
+from engine.errors import NotFound, PortsideError
+from engine.model.container import ContainerSummary
+
+Notify = Callable[[Message], None]
+
+
+class ContainerActions(Protocol):
+    """What the presenter asks of an engine (the client's ``containers``)."""
+
+    async def start(self, ref: str) -> None:
+        """Start a container."""
+
+    async def stop(self, ref: str) -> None:
+        """Stop a container."""
+
+    async def restart(self, ref: str) -> None:
+        """Restart a container."""
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One container as the table shows it; ``ports`` are (text, address to open or "")."""
+
+    id: str
+    name: str
+    image: str
+    state: str
+    state_text: str
+    ports: tuple[tuple[str, str], ...]
+    created_s: int
+    age: str
+    busy: str = ""
+    labels: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be stopped."""
+        return self.state in ("running", "paused", "restarting")
+
+    @property
+    def ports_text(self) -> str:
+        """All ports in one line."""
+        return ", ".join(text for text, _ in self.ports)
+
+
+def ports_of(item: ContainerSummary) -> tuple[tuple[str, str], ...]:
+    """Return a container's published ports, each once, with the address a browser opens for TCP."""
+    found: dict[str, str] = {}
+    for port in item.ports:
+        if not isinstance(port.public_port, int) or not port.public_port:
+            continue
+        address = port.ip if isinstance(port.ip, str) else ""
+        anywhere = address in ("", "0.0.0.0", "::")
+        text = f"{port.public_port}:{port.private_port}" + ("" if port.type == "tcp" else f"/{port.type}")
+        if not anywhere and not address.startswith("127."):
+            text = f"{address}:{text}"
+        host = "localhost" if anywhere else f"[{address}]" if ":" in address else address
+        found.setdefault(text, f"http://{host}:{port.public_port}/" if port.type == "tcp" else "")
+    return tuple(sorted(found.items(), key=lambda entry: entry[0]))
+
+
+def image_text(name: str) -> str:
+    """Return an image's name as the table shows it: IDs shortened."""
+    return name[7:19] if name.startswith("sha256:") else name
+
+
+class ContainersPresenter:
+    """Rows and actions of the page."""
+
+    def __init__(
+        self,
+        picture: Picture,
+        actions: Callable[[], ContainerActions],
+        run: Callable[[Coroutine[Any, Any, None]], None],
+        notify: Notify,
+        clock: Callable[[], float],
+    ) -> None:
+        """``run`` runs a task of the page; ``actions`` is asked for at each use, since the engine may change."""
+        self._picture = picture
+        self._actions = actions
+        self._run = run
+        self._notify = notify
+        self._clock = clock
+        self._busy: dict[str, str] = {}
+        self.on_busy: Callable[[], None] = lambda: None
+
+    def rows(self, *, running_only: bool = False, text: str = "") -> list[Row]:
+        """Return the rows that fit the filter, in no order."""
+        words = text.lower().split()
+        now = self._clock()
+        found = []
+        for item in self._picture.containers.values():
+            row = self._row(item, now)
+            if running_only and not row.is_running:
+                continue
+            haystack = f"{row.name} {row.image} {row.id} {row.state} {row.ports_text}".lower()
+            if all(word in haystack for word in words):
+                found.append(row)
+        return found
+
+    def _row(self, item: ContainerSummary, now: float) -> Row:
+        seen = self._picture.seen_at.get(item.id, now)
+        return Row(
+            id=item.id,
+            name=(item.names or ["/?"])[0].lstrip("/"),
+            image=image_text(item.image),
+            state=item.state,
+            state_text=state_text(item.state, item.status, seen, now),
+            ports=ports_of(item),
+            created_s=item.created,
+            age=age_text(max(0.0, now - item.created)),
+            busy=self._busy.get(item.id, ""),
+            labels=item.labels,
+        )
+
+    def row(self, container_id: str) -> Row | None:
+        """Return one container's row."""
+        item = self._picture.containers.get(container_id)
+        return self._row(item, self._clock()) if item is not None else None
+
+    def start(self, ids: Iterable[str]) -> None:
+        """Start containers."""
+        self._each(ids, "start", "Starting", lambda one: self._actions().start(one))
+
+    def stop(self, ids: Iterable[str]) -> None:
+        """Stop containers."""
+        self._each(ids, "stop", "Stopping", lambda one: self._actions().stop(one))
+
+    def restart(self, ids: Iterable[str]) -> None:
+        """Restart containers."""
+        self._each(ids, "restart", "Restarting", lambda one: self._actions().restart(one))
+
+    def remove(self, ids: Iterable[str], *, volumes: bool) -> None:
+        """Remove containers, running ones too: the question was asked before."""
+        self._each(ids, "delete", "Deleting", lambda one: self._remove(one, volumes=volumes))
+
+    async def _remove(self, container_id: str, *, volumes: bool) -> None:
+        try:
+            await self._actions().remove(container_id, force=True, volumes=volumes)
+        except NotFound:
+            return  # it went by itself meanwhile
+
+    def _each(
+        self, ids: Iterable[str], verb: str, doing: str, work: Callable[[str], Coroutine[Any, Any, None]]
+    ) -> None:
+        for one in ids:
+            if one not in self._busy:
+                self._busy[one] = doing
+                self._run(self._one(one, verb, work))
+        self.on_busy()
+
+    async def _one(self, container_id: str, verb: str, work: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+        row = self.row(container_id)
+        name = row.name if row else container_id[:12]
+        try:
+            await work(container_id)
+        except PortsideError as error:
+            self._notify(explain(f"{verb} {name}", error))
+        finally:
+            self._busy.pop(container_id, None)
+            self.on_busy()
+            await asyncio.sleep(0)
+
+
+def question_about_removal(rows: list[Row]) -> tuple[str, str]:
+    """Return the title and the text of the question before containers are deleted."""
+    running = [row for row in rows if row.is_running]
+    title = f"Delete {rows[0].name}?" if len(rows) == 1 else f"Delete {len(rows)} containers?"
+    lines = [f"• {row.name}  ({row.image})" + ("  — running, will be killed" if row.is_running else "") for row in rows]
+    shown = lines[:10] + ([f"… and {len(lines) - 10} more"] if len(lines) > 10 else [])
+    warning = "\n\nWhat they wrote to their own file system is lost; named volumes stay."
+    if running and len(rows) > 1:
+        warning = f"\n\n{len(running)} of them run." + warning
+    return title, "\n".join(shown) + warning

@@ -1,0 +1,61 @@
+"""Icons: own line drawings as SVG paths on a grid of 24, coloured by the theme."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
+from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+
+PATHS = {
+    "containers": "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8",
+    "images": "M4 15l8 4 8-4M4 11l8 4 8-4M12 3l8 4-8 4-8-4z",
+    "play": "M8 5v14l11-7z",
+    "stop": "M7 7h10v10H7z",
+    "restart": "M20 11a8 8 0 1 0-2.3 6.2M20 5v6h-6",
+    "trash": "M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12M10.5 11v5M13.5 11v5",
+    "search": "M11 5a6 6 0 1 0 0 12a6 6 0 0 0 0-12M15.5 15.5L20 20",
+    "pull": "M12 4v11M7 10.5l5 5 5-5M5 20h14",
+    "copy": "M9 9h10v10H9zM15 9V5H5v10h4",
+    "close": "M6 6l12 12M18 6L6 18",
+    "back": "M14 6l-6 6 6 6",
+    "up": "M6 14l6-6 6 6",
+    "down": "M6 10l6 6 6-6",
+    "wrap": "M4 6h16M4 12h13a3 3 0 0 1 0 6h-4M15 15.5L12.5 18l2.5 2.5M4 18h5",
+    "follow": "M12 4v12M7 11l5 5 5-5M6 20h12",
+    "warning": "M12 4l9 16H3zM12 10v5M12 17.3v.4",
+    "info": "M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18M12 11v6M12 7.3v.4",
+    "clock": "M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18M12 7v5l3.5 2",
+    "more": "M6 12h.01M12 12h.01M18 12h.01",
+    "portside": "M4 13l8-9v16zM14 8l6 9h-6",
+}
+
+
+def svg(name: str, colour: str, width: float = 1.7) -> bytes:
+    """Return an icon's SVG."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" '
+        f'stroke="{colour}" stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round">'
+        f'<path d="{PATHS[name]}"/></svg>'
+    ).encode()
+
+
+@lru_cache(maxsize=256)
+def pixmap(name: str, colour: str, size: int, ratio: float = 2.0) -> QPixmap:
+    """Return an icon drawn at ``size`` logical pixels."""
+    drawn = QPixmap(QSize(round(size * ratio), round(size * ratio)))
+    drawn.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(drawn)
+    QSvgRenderer(QByteArray(svg(name, colour))).render(painter, QRectF(0, 0, size * ratio, size * ratio))
+    painter.end()
+    drawn.setDevicePixelRatio(ratio)
+    return drawn
+
+
+def icon(name: str, colour: str, disabled: str = "", size: int = 18) -> QIcon:
+    """Return an icon; ``disabled`` is its colour where it cannot be used."""
+    made = QIcon(pixmap(name, colour, size))
+    if disabled:
+        made.addPixmap(pixmap(name, disabled, size), QIcon.Mode.Disabled)
+    return made
