@@ -60,7 +60,8 @@ class ContainerRecord(msgspec.Struct, kw_only=True):
 
     ``config`` and ``host_config`` are complete: image configuration merged, defaults filled in, as
     inspect shows them. ``networks`` holds an endpoint per network by the network's name, with the
-    addresses it has while it runs. ``ports`` are the published ports as they really are while it runs.
+    addresses it has while it runs; ``wanted_macs`` are the MAC addresses that were asked for, by network.
+    ``ports`` are the published ports as they really are while it runs.
     """
 
     id: str
@@ -74,6 +75,7 @@ class ContainerRecord(msgspec.Struct, kw_only=True):
     host_config: HostConfig = field(default_factory=HostConfig)
     mounts: list[MountRecord] = field(default_factory=list)
     networks: dict[str, EndpointSettings] = field(default_factory=dict)
+    wanted_macs: dict[str, str] = field(default_factory=dict)
     ports: PortMap = field(default_factory=dict)
     state: StateRecord = field(default_factory=StateRecord)
     app_armor_profile: str = ""

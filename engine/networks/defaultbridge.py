@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, IPv6Network, ip_address
 from pathlib import Path
 
-from engine.errors import InvalidArgument, PortsideError
+from engine.errors import InvalidArgument, NotSupported, PortsideError
 from engine.networks import files
 from engine.networks.addresses import Address, AddressPool, choose_subnet, mac_of
 from engine.networks.attachment import Attachment, veth_name
@@ -23,6 +23,7 @@ from engine.networks.ports import PublishedPort
 from engine.networks.ruleset import BridgeRules, build_removal, build_table
 from engine.networks.settings import NetworkSettings
 from engine.runtime.netlink import MulticastSocket, Network
+from engine.runtime.nftables import NftablesError
 
 _log = logging.getLogger(__name__)
 _NETLINK_NETFILTER = 12
@@ -39,12 +40,15 @@ class DefaultBridge:
         table: str,
         settings: NetworkSettings,
         published: Callable[[], list[PublishedPort]],
+        veths: Callable[[], set[str]],
     ) -> None:
-        """Touch nothing. ``published`` returns all ports that are published at the moment."""
+        """Touch nothing. ``published`` returns all ports that are published, ``veths`` all links of containers."""
         self.name = name
         self._table = table
         self._settings = settings
         self._published = published
+        self._veths = veths
+        self._strangers: set[int] = set()
         self._plumbing = Plumbing(name, table)
         self._coexistence = Coexistence(Passage(name, f"portside:{table}"), ("ip", "ip6") if settings.ipv6 else ("ip",))
         self._pools: list[AddressPool] = []
@@ -157,13 +161,13 @@ class DefaultBridge:
 
     # The kernel
 
-    async def put_in_place(self, veths: set[str]) -> None:
-        """Make bridge and rules as they should be; links at the bridge that are not in ``veths`` go.
+    async def put_in_place(self) -> None:
+        """Make bridge and rules as they should be; links at the bridge that belong to no container go.
 
         Raises NotSupported or Unavailable when this host cannot.
         """
         self._watch_rules()
-        ports = self._published()
+        ports, veths = self._published(), self._veths()
         stale = await self._plumbing.call(lambda tools: self._install(tools, ports, veths))
         if stale:
             self._sweep = asyncio.ensure_future(self._plumbing.call(lambda tools: _remove_links(tools, stale)))
@@ -172,7 +176,13 @@ class DefaultBridge:
     def _install(self, tools: Tools, ports: Sequence[PublishedPort], veths: set[str]) -> list[int]:
         forwarded = self._enable_forwarding()
         tools.bridge.ensure(self.gateways, mtu=self._settings.bridge_mtu)
-        tools.nftables.run(build_table(self._rules(), ports))
+        try:
+            tools.nftables.run(build_table(self._rules(), ports))
+        except NftablesError as error:
+            raise NotSupported(
+                f"the kernel does not take the firewall's rules: {error.message}",
+                hint="it needs nf_tables with nat, masquerade, fib and conntrack for family inet",
+            ) from error
         for family in forwarded:
             self._coexistence.close_forwarding(tools.nftables, family)
         self._coexistence.ensure(tools.nftables)
@@ -204,6 +214,11 @@ class DefaultBridge:
     async def isolate(self) -> int:
         """Make a namespace with nothing but loopback; return a descriptor that the caller closes."""
         return await self._plumbing.isolate()
+
+    async def disconnect(self, wiring: Wiring | None, endpoint_id: str) -> None:
+        """Remove a container's link although its namespace lives on: other containers have joined it."""
+        name = wiring.veth if wiring is not None else veth_name(endpoint_id)
+        await self._plumbing.call(lambda tools: tools.bridge.remove_veth(name))
 
     async def aclose(self, *, keep: bool) -> None:
         """Stop watching; unless containers still need them, remove rules and bridge."""
@@ -258,21 +273,24 @@ class DefaultBridge:
     async def check_rules(self) -> None:
         """Put back what somebody removed of our table and of our rules in other chains."""
         gone, self._table_gone = self._table_gone, False
-        ports = self._published()
+        ports, veths = self._published(), self._veths()
         try:
-            await self._plumbing.call(lambda tools: self._restore_rules(tools, ports, gone=gone))
+            await self._plumbing.call(lambda tools: self._restore_rules(tools, ports, veths, gone=gone))
         except PortsideError as error:
             _log.warning("the rules could not be checked: %s", error.message)
         if self._watch is not None:
             self._check_later(_CHECK_S)
 
-    def _restore_rules(self, tools: Tools, ports: Sequence[PublishedPort], *, gone: bool) -> None:
+    def _restore_rules(self, tools: Tools, ports: Sequence[PublishedPort], veths: set[str], *, gone: bool) -> None:
         # Our own replacing of the table is announced as its deletion, so it is looked for first.
         if gone and not tools.nftables.has_table(self._table):
             _log.warning("the table of rules was deleted by somebody: it is put back")
             tools.nftables.run(build_table(self._rules(), ports))
-        self._enable_forwarding()
         self._coexistence.ensure(tools.nftables)
+        # The kernel removes a container's link by and by: only what is still there at the next look is a stray.
+        found = set(tools.bridge.gather(veths))
+        _remove_links(tools, found & self._strangers)
+        self._strangers = found - self._strangers
 
 
 def _remove_links(tools: Tools, indexes: Iterable[int]) -> None:

@@ -125,6 +125,12 @@ class Bridge:
         with suppress(OSError):
             self._socket.request(netlink.build_link_delete(index))
 
+    def remove_veth(self, name: str) -> None:
+        """Delete a link by its name; one that is gone is no error."""
+        link = self._socket.link(name)
+        if link is not None:
+            self.remove_link(link.index)
+
     def remove(self) -> None:
         """Delete the bridge; none is no error."""
         link = self._socket.link(self.name)

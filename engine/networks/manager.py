@@ -88,7 +88,8 @@ class NetworkManager:
         self._restored = False
         self._allocator = PortAllocator(host.ephemeral_ports)
         self._holder = PortHolder(host.exec_root)
-        self._bridge = DefaultBridge(host.bridge, host.instance, settings, self._published)
+        self._bridge = DefaultBridge(host.bridge, host.instance, settings, self._published, self._veths)
+        self._guests: dict[str, str] = {}  # who has joined whose namespace
 
     # Start and stop
 
@@ -107,15 +108,16 @@ class NetworkManager:
         await self._bridge.prepare(wanted)
         for record in records:
             self._adopt(record)
-        veths = {veth_name(item.settings.endpoint_id) for item in self._attachments.values()}
         held = {item.container_id: item.ports for item in self._attachments.values() if item.ports}
-        _, lost = await asyncio.gather(self._bridge.put_in_place(veths), self._holder.restore(held))
+        _, lost = await asyncio.gather(self._bridge.put_in_place(), self._holder.restore(held))
         self._restored = True
         for port in lost:
             _log.warning("published port %s is held by another program: it still leads to the container", port)
 
     def _adopt(self, record: ContainerRecord) -> None:
         network = record.host_config.network_mode
+        if network.startswith(_CONTAINER):
+            self._guests[record.id] = network.removeprefix(_CONTAINER)
         endpoint = record.networks.get(network)
         if network not in DRIVERS or endpoint is None:
             return
@@ -159,10 +161,14 @@ class NetworkManager:
     def validate(self, record: ContainerRecord) -> list[str]:
         """Check network mode, endpoints and port bindings when a container is created; return warnings.
 
+        Notes the MAC addresses that are asked for: later the endpoints hold those that are in use.
+
         Raises InvalidArgument or NotSupported with moby's text. As with Docker, a network that does not
         exist is refused when the container starts.
         """
-        return check_record(record, self._find, self._settings)
+        warnings = check_record(record, self._find)
+        record.wanted_macs = {name: item.mac_address for name, item in record.networks.items() if item.mac_address}
+        return warnings
 
     def reserve(self, record: ContainerRecord) -> Sandbox:
         """Choose addresses, MAC and host ports for a container that starts, and bind the ports.
@@ -174,7 +180,9 @@ class NetworkManager:
             raise Conflict(f"container {record.name.removeprefix('/')} is connected already")
         mode = record.host_config.network_mode
         if mode.startswith(_CONTAINER):
-            return Sandbox(record.id, self._joined(record, mode.removeprefix(_CONTAINER)))
+            host, path = self._joined(record, mode.removeprefix(_CONTAINER))
+            self._guests[record.id] = host
+            return Sandbox(record.id, path)
         for name in (mode, *record.networks):
             if name not in DRIVERS:
                 raise NotFound(
@@ -184,6 +192,7 @@ class NetworkManager:
             record.networks.get(mode) or EndpointSettings(),
             network_id=self._networks[mode].id,
             endpoint_id=secrets.token_hex(32),
+            mac_address=record.wanted_macs.get(mode, ""),
         )
         item = Attachment(record.id, record.name, mode, settings)
         if mode == HOST:
@@ -203,7 +212,7 @@ class NetworkManager:
         ports = port_map(item.ports, list(given(record.config.exposed_ports, {}))) if mode == BRIDGE else {}
         return Sandbox(record.id, netns.path_of(item.netns_fd), {mode: settings}, ports)
 
-    def _joined(self, record: ContainerRecord, other_id: str) -> Path:
+    def _joined(self, record: ContainerRecord, other_id: str) -> tuple[str, Path]:
         try:
             other = self._find(other_id)
         except NotFound as error:
@@ -217,7 +226,7 @@ class NetworkManager:
                 f"container {other.name.removeprefix('/')} is {status}",
                 hint=f"start {other.name.removeprefix('/')} first",
             )
-        return netns.path_of_process(other.state.pid)
+        return other.id, netns.path_of_process(other.state.pid)
 
     def _publish(self, item: Attachment, record: ContainerRecord) -> None:
         requests = read_requests(
@@ -290,10 +299,13 @@ class NetworkManager:
 
     async def release(self, container_id: str) -> None:
         """Take back whatever ``reserve`` and ``connect`` gave; a container that has nothing is no error."""
+        self._guests.pop(container_id, None)
         item = self._attachments.pop(container_id, None)
         if item is None:
             return
         ports = self._forget(item)
+        if item.network == BRIDGE and container_id in self._guests.values():
+            await self._bridge.disconnect(item.wiring, item.settings.endpoint_id)
         if ports:
             await self._holder.drop(container_id)
         for port in ports:
@@ -381,6 +393,9 @@ class NetworkManager:
             return self._find(item.container_id).name.removeprefix("/")
         except NotFound:
             return item.container_name.removeprefix("/")
+
+    def _veths(self) -> set[str]:
+        return {veth_name(item.settings.endpoint_id) for item in self._attachments.values() if item.network == BRIDGE}
 
     def _published(self) -> list[PublishedPort]:
         return [port for item in self._attachments.values() for port in item.ports]

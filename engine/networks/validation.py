@@ -11,15 +11,12 @@ from engine.model.base import given
 from engine.model.network import EndpointSettings
 from engine.networks.builtin import DRIVERS, HOST, NONE
 from engine.networks.ports import parse_host_address, parse_host_port, parse_port
-from engine.networks.settings import NetworkSettings
 from engine.runtime.netlink import mac_bytes
 
 _CONTAINER = "container:"
 
 
-def check_record(
-    record: ContainerRecord, find: Callable[[str], ContainerRecord], settings: NetworkSettings
-) -> list[str]:
+def check_record(record: ContainerRecord, find: Callable[[str], ContainerRecord]) -> list[str]:
     """Return warnings; raises InvalidArgument or NotSupported for what cannot work."""
     mode = record.host_config.network_mode
     _check_ports(record)

@@ -163,6 +163,20 @@ async def test_after_a_crash_of_everything_nothing_is_left(tmp_path: Path) -> No
         assert helpers() == []
 
 
+async def test_a_helper_that_died_without_the_engine_is_replaced_at_the_next_start(tmp_path: Path) -> None:
+    with killed_engine(tmp_path) as killed:
+        (helper,) = helpers()
+        os.kill(helper, signal.SIGKILL)
+        await wait_until(lambda: is_port_free(8080))
+        await killed.lab.manager.restore(killed.records)
+        assert not is_port_free(8080)
+        async with killed.lab.serving(killed.namespace(killed.records[0]), 80):
+            assert await killed.lab.is_reachable(None, "::1", 8080)
+        for record in killed.records:
+            await killed.lab.manager.release(record.id)
+        await killed.lab.manager.aclose()
+
+
 async def test_a_bridge_that_was_deleted_gets_its_ports_back(tmp_path: Path) -> None:
     with killed_engine(tmp_path) as killed:
         host, (web, _) = killed.lab, killed.records

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import Conflict, Internal, PortsideError
+from engine.model.network import EndpointSettings
 from engine.networks.settings import NetworkSettings
 from tests.integration.networks_lab import Lab, lab, neighbour, published, run, within
 
@@ -41,6 +42,20 @@ async def test_leaves_are_as_docker_gives_them(host: Lab) -> None:
     await host.stop(first)
     third = await host.run("third")
     assert [host.address(second), host.address(third)] == ["172.17.0.3", "172.17.0.4"]
+
+
+async def test_a_mac_address_that_was_asked_for_stays_over_restarts(host: Lab) -> None:
+    wanted = "02:42:ac:11:00:09"
+    record = host.record("web")
+    record.networks = {"bridge": EndpointSettings(mac_address=wanted)}
+    host.manager.validate(record)
+    for _ in range(2):
+        await host.start(record)
+        assert wanted in run(["nsenter", f"--net={host.namespace(record)}", "ip", "-o", "link", "show", "eth0"])
+        await host.stop(record)
+        record.networks["bridge"].mac_address = ""
+    plain = await host.run("plain")
+    assert plain.networks["bridge"].mac_address == "02:42:ac:11:00:04"
 
 
 def _filter_bridged_frames(wanted: bool) -> None:
@@ -303,6 +318,26 @@ async def test_modes_without_a_bridge(host: Lab) -> None:
     web.state.status = "exited"
     with pytest.raises(Conflict, match="cannot join network namespace of a non running container: container web is"):
         host.manager.reserve(host.record("late", mode=f"container:{web.id}"))
+
+
+async def test_the_link_goes_with_its_container_although_others_joined_it(host: Lab) -> None:
+    web = await host.run("web")
+    web.state.pid = os.getpid()
+    guest = host.record("guest", mode=f"container:{web.id}")
+    host.manager.reserve(guest)
+    with host.namespace(web).open():  # what the guest's process does
+        assert "veth" in run(["ip", "-o", "link", "show", "master", host.bridge])
+        await host.stop(web)
+        assert run(["ip", "-o", "link", "show", "master", host.bridge]) == ""
+
+
+async def test_a_thousand_ports(host: Lab) -> None:
+    web = await host.run("web", ports=published(*(f":{port}:{port}/tcp" for port in range(20000, 21000))))
+    async with host.serving(host.namespace(web), 20999):
+        assert await host.is_reachable(None, "127.0.0.1", 20999)
+        assert await host.is_reachable(None, "::1", 20999)
+    await host.stop(web)
+    assert _bind_error(socket.AF_INET, socket.SOCK_STREAM, "0.0.0.0", 20999) is None
 
 
 async def test_bip_and_fixed_cidr(tmp_path: Path) -> None:

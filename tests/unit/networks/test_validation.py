@@ -8,7 +8,6 @@ from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.container import PortBinding
 from engine.model.network import EndpointIPAMConfig, EndpointSettings
-from engine.networks.settings import NetworkSettings
 from engine.networks.validation import check_record
 
 
@@ -24,7 +23,7 @@ def check(made: ContainerRecord) -> list[str]:
             raise NotFound("No such container: b")
         return made
 
-    return check_record(made, find, NetworkSettings())
+    return check_record(made, find)
 
 
 @pytest.mark.parametrize("mode", ["bridge", "host", "none", "nope", "container:b"])
