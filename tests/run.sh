@@ -2,6 +2,7 @@
 # Sets the tests up on Debian and runs them: all of them, or the parts named.
 #   tests/run.sh                     everything
 #   tests/run.sh unit                one part: lint, unit, contract, gui, integration or e2e
+#   tests/run.sh setup               only what they need
 # As root it installs the packages that are missing; as another user it says which are.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -98,6 +99,7 @@ with_screen() { # a private X server for windows that need a real one
 install_packages || exit 1
 prepare_python || { say "the Python environment could not be set up"; exit 1; }
 
+[ "${1:-}" = setup ] && exit 0
 parts=("$@")
 if [ "${#parts[@]}" -eq 0 ] || [ "${parts[0]}" = all ]; then parts=(lint unit contract gui integration e2e); fi
 for part in "${parts[@]}"; do
