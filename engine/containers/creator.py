@@ -18,7 +18,7 @@ from engine.containers.validate import check_restart_policy
 from engine.errors import InvalidArgument
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
 from engine.runtime import cgroups
-from engine.runtime.host import HostFacts
+from engine.runtime.host import HostFacts, has_ipv4_forwarding
 
 
 class Creator:
@@ -69,6 +69,7 @@ class Creator:
             find_container=self._find,
             api_version=api_version,
             platform=platform,
+            ipv4_forwarding=has_ipv4_forwarding(),
         )
         warnings += self._networks.validate(record)
         record.mounts = await plan_mounts(

@@ -69,12 +69,13 @@ def build_record(
     find_container: FindContainer | None = None,
     api_version: tuple[int, int] = _LATEST,
     platform: str | None = None,
+    ipv4_forwarding: bool = True,
 ) -> tuple[ContainerRecord, list[str]]:
     """Return the record of a new container, without its mounts, and the warnings of its creation.
 
     ``find_container`` turns names in ``container:<name>`` modes into IDs, which renaming does not change.
-    ``platform`` is what the client asked for, if it did. Raises InvalidArgument, NotFound and NotSupported
-    with moby's texts.
+    ``platform`` is what the client asked for, if it did; ``ipv4_forwarding`` whether the host forwards.
+    Raises InvalidArgument, NotFound and NotSupported with moby's texts.
     """
     work = _take_apart(request, api_version)
     host_config, config = work.host_config, work.config
@@ -87,6 +88,8 @@ def build_record(
     validate.check_host_config(host_config, host)
     work.warnings.extend(verify_resources(host_config, host))
     _check_runtime(host_config, defaults)
+    if not ipv4_forwarding and host_config.network_mode not in ("host", "none"):
+        work.warnings.append("IPv4 forwarding is disabled. Networking will not work.")
     _host_warnings(work, host)
     if image is not None:
         if not platform and image.architecture not in ("", host.architecture):
@@ -210,8 +213,6 @@ def _check_runtime(host_config: HostConfig, defaults: CreateDefaults) -> None:
 
 def _host_warnings(work: _Request, host: HostFacts) -> None:
     host_config = work.host_config
-    if not host.ipv4_forwarding and host_config.network_mode not in ("host", "none"):
-        work.warnings.append("IPv4 forwarding is disabled. Networking will not work.")
     if host_config.network_mode == "host" and host_config.port_bindings:
         work.warnings.append("Published ports are discarded when using host network mode")
     if host_config.cgroupns_mode == "private" and not host.cgroups.namespaces:

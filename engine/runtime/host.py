@@ -83,7 +83,6 @@ class HostFacts:
     apparmor: bool = False
     selinux: bool = False
     seccomp: bool = True
-    ipv4_forwarding: bool = True
     hard_rlimits: dict[str, int] = field(default_factory=dict)
     can_raise_rlimits: bool = True
     oom_score_floor: int = -1000
@@ -117,7 +116,6 @@ def probe_host() -> HostFacts:
         apparmor=_has_apparmor(),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
         seccomp="Seccomp:" in _read("/proc/self/status"),
-        ipv4_forwarding=_read("/proc/sys/net/ipv4/ip_forward").strip() == "1",
         hard_rlimits=_hard_rlimits(),
         can_raise_rlimits=can_raise and not in_user_namespace,
         oom_score_floor=-1000 if can_raise and not in_user_namespace else _own_oom_score(),
@@ -127,6 +125,11 @@ def probe_host() -> HostFacts:
         thermal_paths=_thermal_paths(),
         init_path=find_init(),
     )
+
+
+def has_ipv4_forwarding() -> bool:
+    """Whether this host forwards packets now: the networks switch it on after the other facts are known."""
+    return _read("/proc/sys/net/ipv4/ip_forward").strip() == "1"
 
 
 def find_init() -> Path | None:

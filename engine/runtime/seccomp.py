@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ BUILTIN = "builtin"
 BPF_ANNOTATION = "run.oci.seccomp_bpf_data"
 _EPERM = 1
 _MAX_FILTER_BYTES = 256 * 1024
+_MAX_KNOWN = 32
 
 
 class _Rule(msgspec.Struct, forbid_unknown_fields=True):
@@ -230,15 +232,23 @@ class SeccompCache:
             spec["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
 
     def _load(self, key: str) -> str:
-        if key not in self._known:
-            try:
-                data = (self._folder / f"{key}.bpf").read_bytes()
-            except FileNotFoundError:
-                return ""
-            if not data or len(data) % 8:  # a filter is a list of 8-byte instructions; anything else is damage
-                return ""
-            self._known[key] = base64.b64encode(data).decode()
-        return self._known[key]
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        try:
+            data = (self._folder / f"{key}.bpf").read_bytes()
+        except FileNotFoundError:
+            return ""
+        if not data or len(data) % 8:  # a filter is a list of 8-byte instructions; anything else is damage
+            return ""
+        return self._remember(key, data)
+
+    def _remember(self, key: str, data: bytes) -> str:
+        if len(self._known) >= _MAX_KNOWN:  # some 20 KB each; those that are still used come back from the disk
+            self._known.clear()
+        encoded = base64.b64encode(data).decode()
+        self._known[key] = encoded
+        return encoded
 
     def keep(self, profile: dict[str, Any], state_dir: Path) -> None:
         """Keep what crun compiled of ``profile`` for the container whose state lies in ``state_dir``."""
@@ -255,10 +265,10 @@ class SeccompCache:
         if not data or len(data) % 8:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._folder / f"{key}.tmp"
+        temporary = self._folder / f"{key}.{secrets.token_hex(4)}.tmp"
         temporary.write_bytes(data)
         temporary.replace(self._folder / f"{key}.bpf")
-        self._known[key] = base64.b64encode(data).decode()
+        self._remember(key, data)
 
 
 def _key(profile: dict[str, Any]) -> str:

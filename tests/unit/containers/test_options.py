@@ -46,6 +46,7 @@ def create(
     defaults: CreateDefaults | None = None,
     others: dict[str, ContainerRecord] | None = None,
     version: tuple[int, int] = (1, 51),
+    forwards: bool = True,
 ) -> tuple[ContainerRecord, list[str]]:
     def find(container_ref: str) -> ContainerRecord:
         if not others or container_ref not in others:
@@ -62,6 +63,7 @@ def create(
         host=host,
         find_container=find,
         api_version=version,
+        ipv4_forwarding=forwards,
     )
 
 
@@ -258,10 +260,8 @@ def test_unknown_runtime() -> None:
 
 
 def test_warnings_about_this_host() -> None:
-    host = HostFacts(
-        cgroups=CgroupFacts(namespaces=False), capabilities=NAMES, ipv4_forwarding=False, oom_score_floor=0
-    )
-    _, warnings = create({"HostConfig": {"CgroupnsMode": "private", "OomScoreAdj": -5}}, host=host)
+    host = HostFacts(cgroups=CgroupFacts(namespaces=False), capabilities=NAMES, oom_score_floor=0)
+    _, warnings = create({"HostConfig": {"CgroupnsMode": "private", "OomScoreAdj": -5}}, host=host, forwards=False)
     assert warnings == [
         "IPv4 forwarding is disabled. Networking will not work.",
         "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded.",
