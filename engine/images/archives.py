@@ -14,8 +14,8 @@ from engine.errors import InvalidArgument, NotFound
 from engine.images.blobs import digest_of
 from engine.images.changes import apply_changes
 from engine.images.intake import Contents, in_thread, store_archive, store_blob
-from engine.images.layers import LayerRecord
-from engine.images.manager import ImageManager, names_of
+from engine.images.layers import LayerRecord, chain_id
+from engine.images.manager import ImageManager, matches_platform, names_of
 from engine.images.records import ImageRecord, decode_file
 from engine.model.image import ImageConfig
 from engine.wire.references import Reference, parse_reference
@@ -66,25 +66,25 @@ class ImageArchives:
 
     # In
 
-    async def load(self, source: AsyncIterator[bytes], progress: Progress) -> None:
-        """Load every image of an archive (Docker's or OCI's layout, compressed or not).
+    async def load(self, source: AsyncIterator[bytes], progress: Progress, platform: str = "") -> None:
+        """Load every image of an archive (Docker's or OCI's layout, compressed or not), or those for ``platform``.
 
         Raises InvalidArgument for what is no such archive; images before a damaged one stay.
         """
-        with self._images.pin():
+        async with self._images.working():
             contents = await in_thread(source, lambda reader: store_archive(reader, self._images.blobs))
             if "manifest.json" in contents.small:
                 entries = _decode(contents.small["manifest.json"], list[_ArchiveEntry], "manifest.json")
                 for entry in entries:
-                    await self._load_entry(entry, contents, progress)
+                    await self._load_entry(entry, contents, progress, platform)
             elif "index.json" in contents.small:
                 index = _decode(contents.small["index.json"], Manifest, "index.json")
                 for item in index.manifests or []:
-                    await self._load_manifest(item, contents, progress)
+                    await self._load_manifest(item, contents, progress, platform)
             else:
                 raise InvalidArgument("invalid archive: does not contain a manifest.json")
 
-    async def _load_entry(self, entry: _ArchiveEntry, contents: Contents, progress: Progress) -> None:
+    async def _load_entry(self, entry: _ArchiveEntry, contents: Contents, progress: Progress, platform: str) -> None:
         config = await asyncio.to_thread(contents.data, entry.config)
         layers = [await asyncio.to_thread(contents.digest, name) for name in entry.layers or []]
         references = []
@@ -93,16 +93,17 @@ class ImageArchives:
             if not reference.tag:
                 raise InvalidArgument(f'invalid tag "{tag}"')
             references.append(reference)
-        await self._store(config, layers, references, None, progress)
+        if not platform or matches_platform(decode_file(config), platform):
+            await self._store(config, layers, references, None, progress)
 
-    async def _load_manifest(self, item: Descriptor, contents: Contents, progress: Progress) -> None:
+    async def _load_manifest(self, item: Descriptor, contents: Contents, progress: Progress, platform: str) -> None:
         data = await asyncio.to_thread(contents.data, f"blobs/sha256/{item.digest.removeprefix('sha256:')}")
         manifest = _decode(data, Manifest, item.digest)
         if manifest.manifests is not None:
             for child in manifest.manifests:
                 child.annotations = child.annotations or item.annotations
                 if (child.platform or {}).get("os") != "unknown":
-                    await self._load_manifest(child, contents, progress)
+                    await self._load_manifest(child, contents, progress, platform)
             return
         if manifest.config is None:
             raise InvalidArgument(f"invalid archive: manifest {item.digest} has no config")
@@ -115,7 +116,8 @@ class ImageArchives:
         references = []
         if name and ("/" in name or ":" in name):
             references.append(parse_reference(name).with_default_tag())
-        await self._store(config, layers, references, data, progress)
+        if not platform or matches_platform(decode_file(config), platform):
+            await self._store(config, layers, references, data, progress)
 
     async def _store(
         self,
@@ -126,6 +128,8 @@ class ImageArchives:
         progress: Progress,
     ) -> None:
         file = decode_file(config)
+        if file.os not in ("", "linux"):
+            raise InvalidArgument(f"cannot load {file.os} image on linux")
         diff_ids = file.rootfs.diff_ids
         if len(diff_ids) != len(blobs):
             raise InvalidArgument(
@@ -134,6 +138,10 @@ class ImageArchives:
         layers: list[LayerRecord] = []
         for diff_id, blob in zip(diff_ids, blobs, strict=True):
             parent = layers[-1].chain_id if layers else ""
+            present = self._images.layers.get(chain_id(parent, diff_id))
+            if present is not None:
+                layers.append(present)
+                continue
             size = self._images.blobs.size(blob)
             name = diff_id.removeprefix("sha256:")[:12]
             await progress({"status": "Loading layer", "progressDetail": {"current": 0, "total": size}, "id": name})
@@ -162,7 +170,7 @@ class ImageArchives:
         """Make an image of one layer out of a tar; return its ID. ``platform`` is (os, architecture)."""
         config = ImageConfig()
         apply_changes(config, changes)
-        with self._images.pin():
+        async with self._images.working():
             blob = await in_thread(source, lambda reader: store_blob(reader, self._images.blobs))
             layer = await self._images.layers.unpack("", "", blob)
             created = format_ns(time.time_ns())
@@ -178,19 +186,23 @@ class ImageArchives:
             }
             references = [reference] if reference else []
             record, _ = await self._images.add(msgspec.json.encode(file), [layer], references)
-        self._images.publish("import", record.id, reference.familiar if reference else record.id)
+        if reference is not None:
+            self._images.publish("tag", record.id, reference.familiar)
+        self._images.publish("import", record.id, record.id)
         return record.id
 
     # Out
 
-    def plan(self, names: list[str]) -> list[tuple[ImageRecord, list[Reference]]]:
+    def plan(self, names: list[str], platform: str = "") -> list[tuple[ImageRecord, list[Reference]]]:
         """Return the images that names mean, each once, with the tags to be written.
 
-        A repository without a tag means all of its tags. Raises NotFound.
+        A repository without a tag means all of its tags. Raises NotFound, for an image that is not for
+        ``platform`` too.
         """
         chosen: dict[str, tuple[ImageRecord, list[Reference]]] = {}
         for name in names:
             for record, references in self._matching(name):
+                self._images.find(record.id, platform)
                 tags = chosen.setdefault(record.id, (record, []))[1]
                 tags.extend(item for item in references if item not in tags)
         return list(chosen.values())

@@ -26,6 +26,10 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+class DiskFull(Unavailable):
+    """A blob could not be written; trying again at once does not help."""
+
+
 class BlobWriter:
     """One blob that is being written; ``commit`` names it, leaving the context without that removes it."""
 
@@ -55,14 +59,19 @@ class BlobWriter:
         if not self._keep:
             self._path.unlink(missing_ok=True)
 
-    def write(self, data: bytes) -> None:
-        """Append bytes (blocking); raises Unavailable when the disk is full."""
+    def _refusal(self, error: OSError) -> DiskFull:
+        return DiskFull(
+            f"writing a blob to {self._path.parent}: {error.strerror}", hint="free disk space, then try again"
+        )
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append bytes (blocking); raises DiskFull when the disk does not take them."""
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
-            raise Unavailable(f"writing a blob to {self._path.parent}: {error.strerror}") from error
+            raise self._refusal(error) from error
         self._hash.update(data)
         self.size += len(data)
 
@@ -83,7 +92,7 @@ class BlobWriter:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise Unavailable(f"writing a blob to {self._path.parent}: {error.strerror}") from error
+            raise self._refusal(error) from error
         self._path.rename(self._store.path(self.digest))
         self._store.sync()
         self._keep = True

@@ -12,18 +12,20 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from engine.errors import InvalidArgument, Unavailable
+from engine.errors import InvalidArgument, PortsideError, Unavailable
 from engine.images.blobs import BlobStore
 from engine.runtime.syscalls import syncfs
 from engine.store.database import Database
 
 _NAME_LENGTH = 20
 _UNTAR_TIMEOUT_S = 3600
+_HOME = Path(__file__).parents[2]
 
 
 class LayerRecord(msgspec.Struct, kw_only=True):
@@ -36,6 +38,14 @@ class LayerRecord(msgspec.Struct, kw_only=True):
     size: int
     blob: str
     media_type: str = ""
+
+
+class _Unpacking:
+    """A layer on its way and how many wait for it."""
+
+    def __init__(self, work: Coroutine[None, None, LayerRecord]) -> None:
+        self.task = asyncio.ensure_future(work)
+        self.waiters = 0
 
 
 class _Unpacked(msgspec.Struct):
@@ -70,7 +80,7 @@ class LayerStore:
         self._blobs = blobs
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._records: dict[str, LayerRecord] = {}
-        self._unpacking: dict[str, asyncio.Task[LayerRecord]] = {}
+        self._unpacking: dict[str, _Unpacking] = {}
         for row in database.read("SELECT record FROM layers"):
             record = _decoder.decode(row[0])
             self._records[record.chain_id] = record
@@ -96,28 +106,40 @@ class LayerStore:
         return self.root / record.folder
 
     async def unpack(self, parent: str, diff_id: str, blob: str, media_type: str = "") -> LayerRecord:
-        """Unpack a blob as a layer on ``parent``; the record is not durable before ``commit``.
+        """Unpack a blob as a layer on the chain ``parent``; the record is not durable before ``commit``.
+
+        ``diff_id`` is "" where nothing says what the archive has to be.
 
         Two callers that want the same layer share the work. Raises InvalidArgument for a damaged archive
         or one that is not ``diff_id``, Unavailable when the disk is full. Cancelling leaves nothing.
         """
+        if not diff_id:
+            return await self._unpack(parent, diff_id, blob, media_type)
         chain = chain_id(parent, diff_id)
         present = self._records.get(chain)
         if present is not None:
             return present
-        task = self._unpacking.get(chain)
-        if task is None:
-            task = asyncio.ensure_future(self._unpack(parent, diff_id, blob, media_type))
-            self._unpacking[chain] = task
-            task.add_done_callback(lambda _: self._unpacking.pop(chain, None))
-        return await asyncio.shield(task)
+        work = self._unpacking.get(chain)
+        if work is None:
+            work = self._unpacking[chain] = _Unpacking(self._unpack(parent, diff_id, blob, media_type))
+        work.waiters += 1
+        try:
+            return await asyncio.shield(work.task)
+        finally:
+            work.waiters -= 1
+            if work.task.done() or not work.waiters:
+                if self._unpacking.get(chain) is work:
+                    del self._unpacking[chain]
+                work.task.cancel()
+                with suppress(asyncio.CancelledError, PortsideError):
+                    await work.task
 
     async def _unpack(self, parent: str, diff_id: str, blob: str, media_type: str) -> LayerRecord:
         folder = secrets.token_hex(_NAME_LENGTH // 2)
         path = self.root / folder
         path.mkdir(mode=0o755)
         try:
-            result = await run_untar(self._blobs.path(blob), path)
+            result = await run_untar(self._blobs.path(blob), path, self._beneath(parent))
             _check_diff_id(result.diff_id, diff_id)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
@@ -137,6 +159,14 @@ class LayerStore:
             return existing
         self._records[record.chain_id] = record
         return record
+
+    def _beneath(self, chain: str) -> list[Path]:
+        """Return the folders of the layers from ``chain`` downwards, as far as they are there."""
+        found: list[Path] = []
+        while (record := self._records.get(chain)) is not None:
+            found.append(self.path(record))
+            chain = record.parent
+        return found
 
     async def commit(self, records: list[LayerRecord]) -> None:
         """Make layers durable: their files by one syncfs, then their rows."""
@@ -170,18 +200,19 @@ def _check_diff_id(found: str, wanted: str) -> None:
         raise InvalidArgument(f'wrong diff id calculated on extraction "{found}": the image says {wanted}')
 
 
-async def run_untar(blob: Path, folder: Path) -> _Unpacked:
-    """Unpack a blob into an empty folder by a process of its own.
+async def run_untar(blob: Path, folder: Path, lower: Sequence[Path] = ()) -> _Unpacked:
+    """Unpack a blob into an empty folder, on top of the layers ``lower``, by a process of its own.
 
     Raises InvalidArgument for a damaged archive, Unavailable when the disk is full.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-I", "-m", "engine.images.untar", str(blob), str(folder)),
+        *("-m", "engine.images.untar", str(blob), str(folder), *map(str, lower)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        cwd=_HOME,  # where the package is, so that it runs from a checkout as well
+        env={"PATH": os.environ.get("PATH", os.defpath)},
     )
     try:
         output, errors = await asyncio.wait_for(process.communicate(), _UNTAR_TIMEOUT_S)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
+import re
 
 from engine.errors import Conflict, InvalidArgument, NotFound
 from engine.images.manager import ImageManager, names_of
 from engine.images.records import ImageRecord
+from engine.images.removal import ImageRemover
 from engine.model.base import given
 from engine.model.image import ImageConfig, ImageDelete, ImagesPruneReport, ImageSummary
 from engine.wire.filters import Filters, match_labels, single_bool
-from engine.wire.references import Reference, parse_reference
+from engine.wire.references import Reference
 from engine.wire.times import parse_moment
 
 ALLOWED_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
@@ -23,14 +24,27 @@ class ImageListing:
     def __init__(self, images: ImageManager) -> None:
         """Look at ``images``."""
         self._images = images
+        self._remover = ImageRemover(images)
+        self._pruning = False
 
-    def rows(self, filters: Filters, *, shared_size: bool = False, containers: bool = False) -> list[ImageSummary]:
-        """Return the list, newest first; raises InvalidArgument for filters that are no values."""
+    def rows(
+        self,
+        filters: Filters,
+        *,
+        shared_size: bool = False,
+        containers: bool = False,
+        intermediate: bool = False,
+    ) -> list[ImageSummary]:
+        """Return the list, newest first; raises InvalidArgument for filters that are no values.
+
+        ``intermediate`` shows unnamed images that others are made from, too.
+        """
         before = self._created(filters.get("before"))
-        since = self._created(filters.get("since"))
+        since = self._created(filters.get("since"), is_since=True)
         until = [parse_moment(text) for text in filters.get("until", ())]
         dangling = single_bool(filters, "dangling")
         shares = self._shares() if shared_size else {}
+        parents = {record.parent for record in self._images.table.all()} - {""}
         found: list[ImageSummary] = []
         for record in sorted(self._images.table.all(), key=lambda item: item.created_ns, reverse=True):
             created = record.created_ns
@@ -41,6 +55,8 @@ class ImageListing:
             row = self._row(record, filters, dangling)
             if row is None:
                 continue
+            if record.id in parents and not intermediate and not row.repo_tags and not row.repo_digests:
+                continue
             if shared_size:
                 row.shared_size = sum(self._size(chain) for chain in record.layers if shares[chain] > 1)
             if containers:
@@ -48,11 +64,11 @@ class ImageListing:
             found.append(row)
         return found
 
-    def _created(self, values: list[str] | None) -> int | None:
-        found = None
-        for value in values or ():
-            found = self._images.table.find(value).created_ns
-        return found
+    def _created(self, values: list[str] | None, *, is_since: bool = False) -> int | None:
+        moments = [self._images.table.find(value).created_ns for value in values or ()]
+        if not moments:
+            return None
+        return max(moments) if is_since else min(moments)  # several values are all to be met
 
     def _row(self, record: ImageRecord, filters: Filters, dangling: bool | None) -> ImageSummary | None:
         config = given(self._images.file(record).config, ImageConfig())
@@ -60,13 +76,14 @@ class ImageListing:
         if not match_labels(filters.get("label", ()), labels):
             return None
         references = self._images.table.references(record.id)
-        if dangling is not None and dangling == bool(references):
-            return None
-        if filters.get("reference"):
+        if "reference" in filters:
             references = [item for item in references if any(matches(item, text) for text in filters["reference"])]
-            if not references:
-                return None
         tags, digests = names_of(references)
+        if not references:
+            if dangling is False or "reference" in filters:
+                return None
+        elif dangling and tags:
+            return None
         return ImageSummary(
             id=record.id,
             parent_id=record.parent,
@@ -94,42 +111,81 @@ class ImageListing:
         return total, self.rows({}, shared_size=True, containers=True)
 
     async def prune(self, filters: Filters) -> ImagesPruneReport:
-        """Delete images that nothing uses: dangling ones, or with ``dangling=false`` all without a container."""
+        """Delete images that nothing uses: those without a tag, or with ``dangling=false`` all without a container.
+
+        Raises Conflict while another prune is at work.
+        """
         only_dangling = single_bool(filters, "dangling", default=True)
         until = [parse_moment(text) for text in filters.get("until", ())]
         if len(until) > 1:
             raise InvalidArgument("more than one until filter specified")
-        before = sum(layer.size for layer in self._images.layers.all())
+        if self._pruning:
+            raise Conflict("a prune operation is already running")
+        sizes = {layer.chain_id: layer.size for layer in self._images.layers.all()}
         deleted: list[ImageDelete] = []
-        for record in self._images.table.all():
-            references = self._images.table.references(record.id)
-            if (only_dangling and references) or self._images.users.containers_using(record.id):
-                continue
-            labels = given(given(self._images.file(record).config, ImageConfig()).labels, {})
-            refused = filters.get("label!")
-            if not match_labels(filters.get("label", ()), labels) or (refused and match_labels(refused, labels)):
-                continue
-            if until and record.created_ns > until[0]:
-                continue
-            try:
-                deleted += await self._images.remove(record.id, force=True)
-            except (Conflict, NotFound):
-                continue  # it is used since, or gone
-        freed = before - sum(layer.size for layer in self._images.layers.all())
+        self._pruning = True
+        try:
+            for record in self._images.table.all():
+                if self._is_prunable(record, filters, until):
+                    deleted += await self._prune_one(record, only_dangling=bool(only_dangling))
+            await self._images.collect()
+        finally:
+            self._pruning = False
+        freed = sum(sizes.get(item.deleted, 0) for item in deleted if isinstance(item.deleted, str))
         self._images.events.publish("image", "prune", "", {"reclaimed": str(freed)})
         return ImagesPruneReport(images_deleted=deleted or None, space_reclaimed=freed)
 
+    def _is_prunable(self, record: ImageRecord, filters: Filters, until: list[int]) -> bool:
+        table = self._images.table
+        if not table.references(record.id) and any(image.parent == record.id for image in table.all()):
+            return False
+        labels = given(given(self._images.file(record).config, ImageConfig()).labels, {})
+        refused = filters.get("label!")
+        if not match_labels(filters.get("label", ()), labels) or (refused and match_labels(refused, labels)):
+            return False
+        return not until or record.created_ns <= until[0]
+
+    async def _prune_one(self, record: ImageRecord, *, only_dangling: bool) -> list[ImageDelete]:
+        references = self._images.table.references(record.id)
+        if only_dangling and any(item.tag for item in references):
+            return []
+        done: list[ImageDelete] = []
+        for name in [item.full for item in references] or [record.id]:
+            try:
+                done += await self._remover.remove(name)
+            except (Conflict, NotFound):
+                continue  # it is used, or gone since
+        return done
+
 
 def matches(reference: Reference, pattern: str) -> bool:
-    """Whether a reference fits a pattern of the filter ``reference``: whole, or its name alone; * stops at slashes."""
+    """Whether a reference fits a pattern of the filter ``reference``: as people write it, or its name alone.
+
+    Raises InvalidArgument for a broken pattern.
+    """
+    compiled = _compile(pattern)
+    return bool(compiled.fullmatch(reference.familiar) or compiled.fullmatch(reference.familiar_name))
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of Go's ``path.Match``, in which * and ? stop at slashes."""
+    position, parts = 0, []
+    for found in re.finditer(r"\*|\?|\[(\^?)((?:[^\]\\]|\\.)+)\]|\\(.)|[^\[\\*?]+", pattern, re.DOTALL):
+        if found.start() != position:
+            break
+        position = found.end()
+        text = found[0]
+        if text == "*":
+            parts.append("[^/]*")
+        elif text == "?":
+            parts.append("[^/]")
+        elif found[2]:
+            parts.append(f"[{found[1]}{found[2].replace('[', chr(92) + '[')}]")
+        else:
+            parts.append(re.escape(found[3] or text))
+    if position != len(pattern):
+        raise InvalidArgument("syntax error in pattern")
     try:
-        if parse_reference(pattern).full in (reference.full, reference.name):
-            return True
-    except InvalidArgument:
-        pass
-    return any(_match(text, pattern) for text in (reference.familiar, reference.familiar_name, reference.full))
-
-
-def _match(text: str, pattern: str) -> bool:
-    parts, wanted = text.split("/"), pattern.split("/")
-    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+        return re.compile("".join(parts))
+    except re.error:
+        raise InvalidArgument("syntax error in pattern") from None

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import UNSET
 
 from engine.containers.interfaces import ResolvedImage
-from engine.errors import Conflict, InvalidArgument, NotFound
+from engine.errors import InvalidArgument, NotFound
 from engine.events import EventSink
 from engine.images.blobs import BlobStore
 from engine.images.layers import LayerRecord, LayerStore
 from engine.images.records import ImageFile, ImageRecord, ImageTable, decode_file
 from engine.model.base import given
 from engine.model.container import DriverData
-from engine.model.image import (
-    HistoryItem,
-    ImageConfig,
-    ImageDelete,
-    ImageInspect,
-    ImageMetadata,
-    RootFS,
-)
+from engine.model.image import HistoryItem, ImageConfig, ImageInspect, ImageMetadata, RootFS
 from engine.store.database import Database
-from engine.wire.references import Reference, is_image_id, parse_reference
+from engine.wire.references import Reference, parse_reference
 from engine.wire.times import format_ns, parse_rfc3339
 
 
@@ -59,7 +54,8 @@ class ImageManager:
         self.events = events
         self.users: ImageUsers = NoUsers()
         self._files: dict[str, ImageFile] = {}
-        self._pins: dict[str, int] = {}
+        self._workers = 0
+        self._is_collection_due = False
         self._change = asyncio.Lock()
 
     async def sweep(self) -> None:
@@ -79,15 +75,7 @@ class ImageManager:
 
     def resolve(self, image_ref: str, platform: str | None = None) -> ResolvedImage:
         """Return the image that a container is made from (see ImageSource)."""
-        record = self.table.find(image_ref)
-        file = self.file(record)
-        if platform:
-            has = "/".join(part for part in (file.os, file.architecture, given(file.variant, "")) if part)
-            if not matches_platform(file, platform):
-                raise NotFound(
-                    f"image with reference {image_ref} was found but its platform ({has}) does not match "
-                    f"the specified platform ({platform})"
-                )
+        record, file = self.find(image_ref, platform)
         return ResolvedImage(
             id=record.id, config=given(file.config, ImageConfig()), os=file.os, architecture=file.architecture
         )
@@ -125,10 +113,17 @@ class ImageManager:
 
     # Telling
 
-    def inspect(self, image_ref: str) -> ImageInspect:
-        """Return what the API shows of an image."""
+    def find(self, image_ref: str, platform: str | None = None) -> tuple[ImageRecord, ImageFile]:
+        """Return an image and its configuration file; raises NotFound when it is for another platform."""
         record = self.table.find(image_ref)
         file = self.file(record)
+        if platform and not matches_platform(file, platform):
+            raise NotFound(platform_mismatch(image_ref, file, platform))
+        return record, file
+
+    def inspect(self, image_ref: str, platform: str | None = None) -> ImageInspect:
+        """Return what the API shows of an image."""
+        record, file = self.find(image_ref, platform)
         tags, digests = names_of(self.table.references(record.id))
         layers = self._layers_of(record)
         data = {"UpperDir": str(self.layers.path(layers[-1])) if layers else ""}
@@ -139,7 +134,7 @@ class ImageManager:
             repo_tags=tags,
             repo_digests=digests,
             parent=record.parent,
-            comment=given(file.comment, ""),
+            comment=_comment(file),
             created=file.created if isinstance(file.created, str) else UNSET,
             docker_version=given(file.docker_version, ""),
             author=given(file.author, ""),
@@ -154,10 +149,9 @@ class ImageManager:
             metadata=ImageMetadata(last_tag_time=format_ns(record.tagged_ns)),
         )
 
-    def history(self, image_ref: str) -> list[HistoryItem]:
+    def history(self, image_ref: str, platform: str | None = None) -> list[HistoryItem]:
         """Return the steps of an image's making, newest first."""
-        record = self.table.find(image_ref)
-        file = self.file(record)
+        record, file = self.find(image_ref, platform)
         layers = iter(self._layers_of(record))
         items: list[HistoryItem] = []
         for entry in given(file.history, []):
@@ -200,7 +194,8 @@ class ImageManager:
                 layers=[layer.chain_id for layer in layers],
                 size=sum(layer.size for layer in layers),
                 created_ns=created_ns(file.created if isinstance(file.created, str) else ""),
-                tagged_ns=time.time_ns() if references else 0,
+                tagged_ns=time.time_ns() if references else (present.tagged_ns if present else 0),
+                parent=present.parent if present else "",
                 manifest=manifest_digest or (present.manifest if present else ""),
             )
             if layers:
@@ -208,166 +203,87 @@ class ImageManager:
             lost = await self.table.put(record, references)
         return record, lost
 
+    async def name(self, record: ImageRecord, references: list[Reference]) -> ImageRecord:
+        """Give an image that is there more names, durably."""
+        async with self._change:
+            if any(self.table.referenced(item) is not record for item in references):
+                record.tagged_ns = time.time_ns()
+                await self.table.put(record, references)
+        return record
+
     async def tag(self, image_ref: str, repository: str, tag: str) -> None:
         """Give an image another name; raises InvalidArgument with moby's texts for a malformed one."""
-        record = self.table.find(image_ref)
         reference = parse_reference(repository)
         if reference.digest:
-            raise InvalidArgument("refusing to create a tag with a digest reference")
+            raise InvalidArgument("cannot import digest reference")
+        if reference.familiar_name == "sha256":
+            raise InvalidArgument("refusing to create an ambiguous tag using digest algorithm as name")
         reference = reference.with_tag(tag) if tag else reference.with_default_tag()
-        record.tagged_ns = time.time_ns()
         async with self._change:
+            record = self.table.find(image_ref)
+            record.tagged_ns = time.time_ns()
             await self.table.put(record, [reference])
         self.publish("tag", record.id, reference.familiar)
 
-    def publish(self, action: str, image_id: str, name: str) -> None:
-        """Announce something about an image, with its labels."""
+    def publish(self, action: str, actor_id: str, name: str, image_id: str = "") -> None:
+        """Announce something about an image, with its labels while it is there.
+
+        ``image_id`` is given where the actor is called by a reference.
+        """
         attributes = {"name": name}
-        record = self.table.get(image_id)
-        if record is not None:
+        record = self.table.get(image_id or actor_id)
+        if record is not None and not record.hidden:
             config = given(self.file(record).config, ImageConfig())
             attributes = dict(given(config.labels, {})) | attributes
-        self.events.publish("image", action, image_id if record is not None else name, attributes)
+        self.events.publish("image", action, actor_id, attributes)
 
-    async def remove(self, image_ref: str, *, force: bool = False) -> list[ImageDelete]:
-        """Take a name from an image, or delete it, by Docker's rules; return what was done.
-
-        Raises Conflict with moby's texts while containers use it.
-        """
-        async with self._change:
-            record = self.table.find(image_ref)
-            references = self.table.references(record.id)
-            by_id = is_image_id(image_ref) or self._is_id(image_ref, record)
-            done: list[ImageDelete] = []
-            users = self.users.containers_using(record.id)
-            if not by_id:
-                named = parse_reference(image_ref).with_default_tag()
-                rest = _without(references, named)
-                if rest:
-                    await self._untag(record, [item for item in references if item not in rest], done)
-                    return done
-                self._refuse_used(image_ref, record, users, force=force, by_name=True)
-            else:
-                if len(_tags_or_digests(references)) > 1 and not force:
-                    raise Conflict(
-                        f"conflict: unable to delete {short_id(record.id)} (must be forced) - "
-                        "image is referenced in multiple repositories"
-                    )
-                self._refuse_used(image_ref, record, users, force=force, by_name=False)
-            await self._untag(record, references, done)
-            if users:
-                return done
-            await self._delete(record, done)
-        await self.collect()
-        return done
-
-    def _is_id(self, image_ref: str, record: ImageRecord) -> bool:
-        try:
-            reference = parse_reference(image_ref).with_default_tag()
-        except InvalidArgument:
-            return True
-        return self.table.referenced(reference) is not record
-
-    def _refuse_used(
-        self,
-        image_ref: str,
-        record: ImageRecord,
-        users: list[tuple[str, str, bool]],
-        *,
-        force: bool,
-        by_name: bool,
-    ) -> None:
-        if not users or (force and by_name):
-            return
-        if by_name:
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{image_ref}" (must force) - '
-                f"container {short_id(users[0][0])} is using its referenced image {short_id(record.id)}"
-            )
-        running = next((user for user in users if user[2]), None)
-        if running is not None:
-            raise Conflict(
-                f"conflict: unable to delete {short_id(record.id)} (cannot be forced) - "
-                f"image is being used by running container {short_id(running[0])}"
-            )
-        if not force:
-            raise Conflict(
-                f"conflict: unable to delete {short_id(record.id)} (must be forced) - "
-                f"image is being used by stopped container {short_id(users[0][0])}"
-            )
-
-    async def _untag(self, record: ImageRecord, references: list[Reference], done: list[ImageDelete]) -> None:
-        if not references:
-            return
-        await self.table.untag(references)
-        for reference in references:
-            done.append(ImageDelete(untagged=reference.familiar))
-            self.publish("untag", record.id, record.id)
-
-    async def _delete(self, record: ImageRecord, done: list[ImageDelete]) -> None:
-        self.publish("delete", record.id, record.id)
-        await self.table.delete(record.id)
-        self._files.pop(record.id, None)
-        done.append(ImageDelete(deleted=record.id))
-        used = {chain for image in self.table.all() for chain in image.layers}
-        for chain in reversed(record.layers):
-            if chain not in used:
-                done.append(ImageDelete(deleted=chain))
+    def changing(self) -> asyncio.Lock:
+        """Return the lock under which images are stored and deleted, a context manager."""
+        return self._change
 
     async def collect(self) -> int:
-        """Delete layers and blobs that no image has and nobody works with; return the bytes of the layers."""
+        """Delete layers and blobs that nothing has and nobody works with; return the bytes of the layers.
+
+        Waits for nobody: while somebody stores an image, whoever is the last of them does it.
+        """
         async with self._change:
-            if self._pins:
-                return 0  # somebody is storing an image: what it brings has no owner yet
-            used = {chain for image in self.table.all() for chain in image.layers}
+            if self._workers:
+                self._is_collection_due = True
+                return 0  # what somebody brings has no owner yet
+            self._is_collection_due = False
+            for record in self.table.hidden():
+                if not self.users.containers_using(record.id):
+                    await self.table.delete(record.id)
+            images = [*self.table.all(), *self.table.hidden()]
+            used = {chain for image in images for chain in image.layers}
             freed = 0
             for layer in self.layers.all():
                 if layer.chain_id not in used:
                     freed += await self.layers.delete(layer)
-            kept = {image.id for image in self.table.all()} | {image.manifest for image in self.table.all()}
+            kept = {image.id for image in images} | {image.manifest for image in images}
             kept |= {layer.blob for layer in self.layers.all()}
             for digest in await asyncio.to_thread(self.blobs.all):
                 if digest not in kept:
                     await asyncio.to_thread(self.blobs.delete, digest)
+            self._files = {key: file for key, file in self._files.items() if key in kept}
             return freed
 
-    def pin(self) -> Pin:
-        """Keep ``collect`` from deleting what has no image yet, for the length of a context."""
-        return Pin(self._pins)
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Keep ``collect`` from deleting what has no image yet, for the length of a context.
 
-
-class Pin:
-    """Holds off the collection of unused content while a context lasts."""
-
-    def __init__(self, pins: dict[str, int]) -> None:
-        """Count in ``pins``."""
-        self._pins = pins
-
-    def __enter__(self) -> None:
-        """Begin."""
-        self._pins["count"] = self._pins.get("count", 0) + 1
-
-    def __exit__(self, *error: object) -> None:
-        """End."""
-        self._pins["count"] -= 1
-        if not self._pins["count"]:
-            del self._pins["count"]
-
-
-def _without(references: list[Reference], named: Reference) -> list[Reference]:
-    """Return what is left of an image's references when one is taken away.
-
-    With a repository's last tag its digest goes too.
-    """
-    rest = [item for item in references if item.full != named.full]
-    if not any(item.tag for item in rest if item.name == named.name):
-        rest = [item for item in rest if item.name != named.name]
-    return rest
-
-
-def _tags_or_digests(references: list[Reference]) -> list[Reference]:
-    """Return the names that count for an image: its tags, or its digests when it has none."""
-    return [item for item in references if item.tag] or references
+        What was brought by work that failed or was cancelled is deleted when nobody works any more.
+        """
+        self._workers += 1
+        try:
+            yield
+        except BaseException:
+            self._is_collection_due = True
+            raise
+        finally:
+            self._workers -= 1
+            if self._is_collection_due and not self._workers:
+                await asyncio.shield(self.collect())
 
 
 def short_id(full: str) -> str:
@@ -381,12 +297,27 @@ def names_of(references: list[Reference]) -> tuple[list[str], list[str]]:
     return tags, [reference.familiar for reference in references if reference.digest and not reference.tag]
 
 
+def _comment(file: ImageFile) -> str:
+    """Return an image's comment, that of its last step where it has none of its own."""
+    history = given(file.history, [])
+    return given(file.comment, "") or (given(history[-1].comment, "") if history else "")
+
+
 def created_ns(text: str) -> int:
     """Return nanoseconds since 1970 of a time in a configuration file; 0 when it is none."""
     try:
         return max(0, parse_rfc3339(text)) if text else 0
     except InvalidArgument:
         return 0
+
+
+def platform_mismatch(image_ref: str, file: ImageFile, platform: str) -> str:
+    """Return moby's text for an image that is for another platform."""
+    has = "/".join(part for part in (file.os, file.architecture, given(file.variant, "")) if part)
+    return (
+        f"image with reference {image_ref} was found but its platform ({has}) does not match "
+        f"the specified platform ({platform})"
+    )
 
 
 def matches_platform(file: ImageFile, platform: str) -> bool:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
 
 from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError, Unavailable
 from engine.images.archives import DOCKER_INDEX, OCI_INDEX, Descriptor, Manifest
-from engine.images.blobs import check_digest
+from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
-from engine.images.manager import ImageManager
+from engine.images.manager import ImageManager, matches_platform, platform_mismatch
 from engine.images.records import decode_file
 from engine.model.system import AuthConfig
 from engine.registry.client import RegistryProblem, Repository, explain
 from engine.registry.hosts import RegistrySettings
+from engine.runtime.heap import release_memory
 from engine.wire.references import Reference
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,12 @@ Progress = Callable[[dict[str, Any]], Awaitable[None]]
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.2
 _PROGRESS_EVERY_S = 0.1
+_QUEUED_MESSAGES = 100
 _WRITE_BYTES = 1 << 20
 _MAX_CONFIG_BYTES = 8 * 1024 * 1024
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
+_TYPES = ("application/vnd.oci.image", "application/vnd.docker")
+_OTHER_TYPES = ("application/octet-stream", "application/json", "text/html", "")
 _FOREIGN = ("foreign", "nondistributable")
 
 
@@ -59,50 +63,82 @@ class Puller:
         """Pull one reference, ``latest`` when it has neither tag nor digest.
 
         ``progress`` gets Docker's JSON messages; it raises when the client has gone, which stops the pull.
-        Raises NotFound, Unavailable and so on with moby's texts.
+        Raises NotFound, Unavailable and so on with moby's texts. A pull that fails leaves nothing.
         """
         reference = reference.with_default_tag()
-        wanted = platform or f"linux/{self._architecture}"
-        settings = self._settings()
+        async with self._opened(reference, credentials) as repository:
+            is_news = await self._pull(repository, reference, platform, progress)
+            await self._finish(reference, is_news=is_news, progress=progress)
+
+    async def pull_all(
+        self, reference: Reference, platform: str, credentials: AuthConfig | None, progress: Progress
+    ) -> None:
+        """Pull every tag of a repository, one after the other."""
+        async with self._opened(reference, credentials) as repository:
+            is_news = False
+            for tag in await repository.tags():
+                if await self._pull(repository, reference.with_tag(tag), platform, progress):
+                    is_news = True
+            await self._finish(reference, is_news=is_news, progress=progress)
+
+    @asynccontextmanager
+    async def _opened(self, reference: Reference, credentials: AuthConfig | None) -> AsyncIterator[Repository]:
         try:
-            async with Repository(reference.domain, reference.path, settings, credentials) as repository:
-                with self._images.pin():
-                    await self._pull(repository, reference, wanted, progress)
+            async with (
+                Repository(reference.domain, reference.path, self._settings(), credentials) as repository,
+                self._images.working(),
+            ):
+                yield repository
         except RegistryProblem as problem:
             raise explain(problem, reference.familiar, reference.familiar_name) from problem
+        finally:
+            release_memory()
 
-    async def _pull(self, repository: Repository, reference: Reference, platform: str, progress: Progress) -> None:
+    async def _finish(self, reference: Reference, *, is_news: bool, progress: Progress) -> None:
+        news = "Downloaded newer image for" if is_news else "Image is up to date for"
+        await progress({"status": f"Status: {news} {reference.familiar}"})
+        record = self._images.table.referenced(reference)
+        image_id = record.id if record else ""
+        self._images.publish("pull", reference.familiar, reference.familiar_name, image_id)
+
+    async def _pull(self, repository: Repository, reference: Reference, platform: str, progress: Progress) -> bool:
+        """Pull one reference; return whether it means another image now."""
         data, media_type, digest = await repository.manifest(reference.digest or reference.tag)
-        shown = reference.tag or reference.digest
+        shown = reference.tag if not reference.digest else reference.full
         await progress({"status": f"Pulling from {reference.path}", "id": shown})
         manifest = parse_manifest(data, media_type)
         if manifest.manifests is not None:
-            chosen = choose_platform(manifest.manifests, platform)
+            chosen = choose_platform(manifest.manifests, platform or f"linux/{self._architecture}")
             data, media_type, _ = await repository.manifest(check_digest(chosen.digest))
             manifest = parse_manifest(data, media_type)
         if manifest.config is None or manifest.manifests is not None:
             raise InvalidArgument(f"manifest of {reference.familiar} is no image")
-        names = [reference, reference.with_digest(digest)] if reference.tag else [reference]
-        present = self._images.table.get(manifest.config.digest)
-        before = self._images.table.referenced(reference)
-        if present is None or before is not present:
+        check_media_type(manifest.config.media_type)
+        by_digest = reference.with_digest(digest)
+        names = [by_digest] if reference.digest else [reference, by_digest]
+        before = self._images.table.referenced(names[0])
+        present = self._images.table.get(check_digest(manifest.config.digest))
+        if present is None or present.hidden:
             config = await self._config(repository, manifest.config)
             layers = await self._layers(repository, config, manifest.layers, progress)
             record, _ = await self._images.add(config, layers, names, data)
-            self._images.publish("pull", record.id, reference.familiar)
         else:
-            for layer in manifest.layers:
-                await progress({"status": "Already exists", "progressDetail": {}, "id": _short(layer.digest)})
-            await self._images.table.put(present, names)
+            record = await self._images.name(present, names)
         await progress({"status": f"Digest: {digest}"})
-        news = "Image is up to date for" if before is not None and before is present else "Downloaded newer image for"
-        await progress({"status": f"Status: {news} {reference.familiar}"})
+        file = self._images.file(record)
+        if platform and not matches_platform(file, platform):
+            await progress({"status": f"WARNING: {platform_mismatch(reference.familiar, file, platform)}"})
+        return before is None or before.id != record.id
 
     async def _config(self, repository: Repository, item: Descriptor) -> bytes:
         if item.size > _MAX_CONFIG_BYTES:
             raise InvalidArgument(f"image configuration {item.digest} is larger than {_MAX_CONFIG_BYTES} bytes")
         await self._download(repository, item, None)
-        return await asyncio.to_thread(self._images.blobs.read, item.digest)
+        config = await asyncio.to_thread(self._images.blobs.read, item.digest)
+        file = decode_file(config)
+        if file.os not in ("", "linux"):
+            raise InvalidArgument(f"operating system is not supported: the image is for {file.os}")
+        return config
 
     async def _layers(
         self, repository: Repository, config: bytes, items: list[Descriptor], progress: Progress
@@ -112,6 +148,7 @@ class Puller:
             raise InvalidArgument(f"invalid image: {len(items)} layers and {len(diff_ids)} diff IDs")
         for item in items:
             check_digest(item.digest)
+            check_media_type(item.media_type)
             if item.urls or any(word in item.media_type for word in _FOREIGN):
                 raise NotSupported(f"layer {item.digest} is a foreign layer, which is not in the registry")
         parents = [""]
@@ -122,10 +159,10 @@ class Puller:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(reporter.run())
-                work = [
-                    tasks.create_task(self._layer(repository, item, parent, diff_id, reporter))
-                    for item, parent, diff_id in zip(items, parents[:-1], diff_ids, strict=True)
-                ]
+                work: list[asyncio.Task[LayerRecord]] = []
+                for item, parent, diff_id in zip(items, parents[:-1], diff_ids, strict=True):
+                    below = work[-1] if work else None
+                    work.append(tasks.create_task(self._layer(repository, item, parent, diff_id, below, reporter)))
                 layers = [await task for task in work]
                 reporter.finish()
         except* (PortsideError, ConnectionError) as group:
@@ -133,7 +170,13 @@ class Puller:
         return layers
 
     async def _layer(
-        self, repository: Repository, item: Descriptor, parent: str, diff_id: str, reporter: _Reporter
+        self,
+        repository: Repository,
+        item: Descriptor,
+        parent: str,
+        diff_id: str,
+        below: asyncio.Task[LayerRecord] | None,
+        reporter: _Reporter,
     ) -> LayerRecord:
         name = _short(item.digest)
         present = self._images.layers.get(chain_id(parent, diff_id))
@@ -143,21 +186,37 @@ class Puller:
         reporter.say(name, "Pulling fs layer")
         await self._download(repository, item, reporter)
         reporter.say(name, "Download complete")
-        async with self._unpacking:
-            reporter.say(name, "Extracting", item.size, item.size)
-            layer = await self._images.layers.unpack(parent, diff_id, item.digest, item.media_type)
+        try:
+            layer = await self._unpack(item, parent, diff_id, reporter)
+        except InvalidArgument:
+            if below is None or below.done():
+                raise
+            await below  # a hard link into a layer beneath that was not unpacked yet?
+            layer = await self._unpack(item, parent, diff_id, reporter)
         reporter.say(name, "Pull complete")
         return layer
 
+    async def _unpack(self, item: Descriptor, parent: str, diff_id: str, reporter: _Reporter) -> LayerRecord:
+        async with self._unpacking:
+            reporter.say(_short(item.digest), "Extracting", item.size, item.size)
+            return await self._images.layers.unpack(parent, diff_id, item.digest, item.media_type)
+
     async def _download(self, repository: Repository, item: Descriptor, reporter: _Reporter | None) -> None:
         """Get a blob, together with whoever wants it too; the last one to leave stops it."""
-        if self._images.blobs.has(item.digest):
-            return
-        download = self._downloads.get(item.digest)
-        if download is None:
-            download = _Download()
-            download.task = asyncio.ensure_future(self._fetch(repository, item, download))
-            self._downloads[item.digest] = download
+        while not self._images.blobs.has(item.digest):
+            download = self._downloads.get(item.digest)
+            if download is None:
+                download = _Download(repository)
+                download.task = asyncio.ensure_future(self._fetch(repository, item, download))
+                self._downloads[item.digest] = download
+            try:
+                await self._join(download, item.digest, reporter)
+            except (PortsideError, asyncio.CancelledError):
+                if download.repository is repository or _is_cancelled():
+                    raise
+                # somebody else's registry or credentials did not give it: this pull tries its own
+
+    async def _join(self, download: _Download, digest: str, reporter: _Reporter | None) -> None:
         if reporter is not None:
             download.reporters.append(reporter)
         download.waiters += 1
@@ -168,9 +227,9 @@ class Puller:
             if reporter is not None:
                 download.reporters.remove(reporter)
             if download.task.done() or not download.waiters:
+                if self._downloads.get(digest) is download:
+                    del self._downloads[digest]
                 download.task.cancel()
-                if self._downloads.get(item.digest) is download:
-                    del self._downloads[item.digest]
                 with suppress(asyncio.CancelledError, PortsideError):
                     await download.task
 
@@ -178,42 +237,66 @@ class Puller:
         name = _short(item.digest)
         async with self._slots:
             with self._images.blobs.writer() as writer:
-                pause_s = _FIRST_PAUSE_S
-                for attempt in range(_ATTEMPTS):
+                failures, pause_s, reached = 0, _FIRST_PAUSE_S, 0
+                while True:
                     try:
-                        async with repository.blob(item.digest, writer.size) as (blocks, start):
-                            if start != writer.size:
-                                writer.restart()
-                            pending = bytearray()
-                            async for block in blocks:
-                                pending += block
-                                if writer.size + len(pending) > item.size:
-                                    raise Internal(
-                                        f"blob {item.digest} is longer than the {item.size} bytes it should have"
-                                    )
-                                if len(pending) >= _WRITE_BYTES:
-                                    await asyncio.to_thread(writer.write, bytes(pending))
-                                    pending.clear()
-                                    download.say(name, "Downloading", writer.size, item.size)
-                            await asyncio.to_thread(writer.write, bytes(pending))
-                        _check_whole(item, writer.size)
+                        await self._receive(repository, item, writer, download)
                         break
-                    except Unavailable as error:
-                        if attempt == _ATTEMPTS - 1 or "writing a blob" in error.message:
+                    except (Unavailable, RegistryProblem) as error:
+                        if writer.size > reached:  # it broke off, but goes on: that may happen any number of times
+                            failures, pause_s, reached = 0, _FIRST_PAUSE_S, writer.size
+                        failures += 1
+                        if failures >= _ATTEMPTS or not is_passing(error):
                             raise
                         download.say(name, f"Retrying in {max(1, round(pause_s))} second{'s' if pause_s >= 2 else ''}")
                         await asyncio.sleep(pause_s)
                         pause_s *= 3
                 download.say(name, "Verifying Checksum")
                 if writer.digest != item.digest:
-                    raise Internal(f"filesystem layer verification failed for digest {item.digest}")
+                    raise Internal(
+                        f"filesystem layer verification failed for digest {item.digest}: what came is {writer.digest}"
+                    )
                 await asyncio.to_thread(writer.commit)
+
+    async def _receive(self, repository: Repository, item: Descriptor, writer: BlobWriter, download: _Download) -> None:
+        """Get what is missing of a blob; raises Unavailable when it ends too soon, Internal when it is too long."""
+        async with repository.blob(item.digest, writer.size) as (blocks, start):
+            if start != writer.size:
+                writer.restart()
+            pending = bytearray()
+            try:
+                async for block in blocks:
+                    pending += block
+                    if writer.size + len(pending) > item.size:
+                        raise Internal(f"blob {item.digest} is longer than the {item.size} bytes it should have")
+                    if len(pending) >= _WRITE_BYTES:
+                        await asyncio.to_thread(writer.write, pending)
+                        pending = bytearray()
+                        download.say(_short(item.digest), "Downloading", writer.size, item.size)
+            finally:
+                if pending and writer.size + len(pending) <= item.size:
+                    await asyncio.to_thread(writer.write, pending)
+        if writer.size < item.size:
+            raise Unavailable(f"blob {item.digest} ended after {writer.size} of {item.size} bytes: unexpected EOF")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def is_passing(error: Unavailable | RegistryProblem) -> bool:
+    """Whether a download that failed so may work later: not with a full disk, and not when it was refused."""
+    if isinstance(error, RegistryProblem):
+        return error.status == 429 or error.status >= 500
+    return not isinstance(error, DiskFull)
 
 
 class _Download:
     """A blob on its way and who waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
         self.task: asyncio.Future[None]
         self.waiters = 0
         self.reporters: list[_Reporter] = []
@@ -238,6 +321,8 @@ class _Reporter:
         if before is not None and before[0] == status and now - before[1] < _PROGRESS_EVERY_S:
             return
         self._last[name] = (status, now)
+        if total and self._queue.qsize() > _QUEUED_MESSAGES:
+            return  # the client reads too slowly: it misses figures, never a change of status
         item: dict[str, Any] = {"status": status, "progressDetail": {}, "id": name}
         if total:
             item["progressDetail"] = {"current": current, "total": total}
@@ -293,6 +378,9 @@ def choose_platform(items: list[Descriptor], platform: str) -> Descriptor:
     fitting: list[Descriptor] = []
     for item in items:
         offered = item.platform or {}
+        if not any(offered.values()):
+            fitting.append(item)  # it says nothing: it may fit, but after those that say so
+            continue
         if offered.get("os") != system or (machine and offered.get("architecture") != machine):
             continue
         if variant and offered.get("variant") not in (None, "", variant):
@@ -300,14 +388,18 @@ def choose_platform(items: list[Descriptor], platform: str) -> Descriptor:
         fitting.append(item)
     if not fitting:
         raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
+    fitting.sort(key=lambda item: not any((item.platform or {}).values()))
     if machine == "arm" and not variant:
         fitting.sort(key=lambda item: str((item.platform or {}).get("variant", "")), reverse=True)
     return fitting[0]
 
 
-def _check_whole(item: Descriptor, size: int) -> None:
-    if size < item.size:
-        raise Unavailable(f"blob {item.digest} ended after {size} of {item.size} bytes")
+def check_media_type(media_type: str) -> None:
+    """Raise InvalidArgument with moby's text for a configuration or a layer that is not an image's."""
+    kind = media_type.lower()
+    if kind in _OTHER_TYPES or any(kind == known or kind.startswith(f"{known}.") for known in _TYPES):
+        return
+    raise InvalidArgument(f"unsupported media type {media_type}")
 
 
 def _short(digest: str) -> str:

@@ -55,7 +55,8 @@ class ImageRecord(msgspec.Struct, kw_only=True):
     """An image: its ID is the digest of its configuration file, a blob.
 
     ``layers`` are chain IDs, lowest first; ``size`` their files' bytes. ``manifest`` is the digest of the
-    manifest it came with, a blob too, "" when it came without one.
+    manifest it came with, a blob too, "" when it came without one. ``hidden`` was deleted by force while
+    stopped containers use it: nobody finds it any more, its layers stay.
     """
 
     id: str
@@ -65,6 +66,7 @@ class ImageRecord(msgspec.Struct, kw_only=True):
     tagged_ns: int = 0
     parent: str = ""
     manifest: str = ""
+    hidden: bool = False
 
 
 class ImageTable:
@@ -83,12 +85,21 @@ class ImageTable:
                 self._references[reference] = image_id
 
     def get(self, image_id: str) -> ImageRecord | None:
-        """Return an image by its full ID."""
+        """Return an image by its full ID, a hidden one too."""
         return self._images.get(image_id)
 
     def all(self) -> list[ImageRecord]:
-        """Return every image."""
-        return list(self._images.values())
+        """Return every image but the hidden ones."""
+        return [record for record in self._images.values() if not record.hidden]
+
+    def hidden(self) -> list[ImageRecord]:
+        """Return the images that are only kept for containers."""
+        return [record for record in self._images.values() if record.hidden]
+
+    async def hide(self, record: ImageRecord) -> None:
+        """Let nobody find an image any more, durably."""
+        record.hidden = True
+        await self.put(record)
 
     def referenced(self, reference: Reference) -> ImageRecord | None:
         """Return the image that a complete reference names; a digest counts before a tag."""
@@ -106,8 +117,9 @@ class ImageTable:
         """
         if is_image_id(image_ref):
             full = image_ref if image_ref.startswith("sha256:") else f"sha256:{image_ref}"
-            if full in self._images:
-                return self._images[full]
+            found = self._images.get(full)
+            if found is not None and not found.hidden:
+                return found
             raise NotFound(f"No such image: {image_ref}")
         reference = parse_reference(image_ref).with_default_tag()
         record = self.referenced(reference)
@@ -115,11 +127,9 @@ class ImageTable:
             return record
         short = image_ref.removeprefix("sha256:")
         if _SHORT_ID.fullmatch(short):
-            found = [image_id for image_id in self._images if image_id.startswith(f"sha256:{short}")]
-            if len(found) > 1:
-                raise InvalidArgument(f"multiple IDs found with provided prefix: {short}")
-            if found:
-                return self._images[found[0]]
+            fitting = [image for image in self.all() if image.id.startswith(f"sha256:{short}")]
+            if len(fitting) == 1:  # as with moby, an ambiguous one finds nothing
+                return fitting[0]
         raise NotFound(f"No such image: {reference.familiar}")
 
     async def put(self, record: ImageRecord, references: Iterable[Reference] = ()) -> list[ImageRecord]:

@@ -16,10 +16,13 @@ _MAX_EXTENSION_BYTES = 8 * 1024 * 1024
 _MAX_SIZE = 1 << 50
 _KINDS = {
     b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "symlink", b"3": "device", b"4": "device",
-    b"5": "folder", b"6": "device",
+    b"5": "folder", b"6": "device", b"S": "file",
 }  # fmt: skip
 _DEVICE_KINDS = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
 _XATTR = b"SCHILY.xattr."
+_SPARSE = b"GNU.sparse."
+_SPARSE_PIECE = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+_MAX_PIECES = 1_000_000
 
 
 class TarError(ValueError):
@@ -34,10 +37,15 @@ class Source(Protocol):
 
 
 class Member:
-    """One member. ``kind`` is file, folder, symlink, hardlink or device (pipes too); names are bytes."""
+    """One member. ``kind`` is file, folder, symlink, hardlink or device (pipes too); names are bytes.
+
+    A file with holes has ``sparse``, its pieces as (offset, length) that follow each other in the ``size`` bytes
+    of its content, and ``real_size``; with ``has_map_in_content`` the content begins with that list.
+    """
 
     __slots__ = (
-        "device_kind", "gid", "kind", "link", "major", "minor", "mode", "mtime_ns", "name", "size", "uid", "xattrs",
+        "device_kind", "gid", "has_map_in_content", "kind", "link", "major", "minor", "mode", "mtime_ns", "name",
+        "real_size", "size", "sparse", "uid", "xattrs",
     )  # fmt: skip
 
     def __init__(self, head: bytes, type_flag: bytes) -> None:
@@ -59,6 +67,9 @@ class Member:
         self.major = parse_number(head[329:337]) if self.device_kind else 0
         self.minor = parse_number(head[337:345]) if self.device_kind else 0
         self.xattrs: dict[bytes, bytes] = {}
+        self.sparse: list[tuple[int, int]] | None = None
+        self.has_map_in_content = False
+        self.real_size = 0
 
     def apply(self, records: dict[bytes, bytes]) -> None:
         """Put pax records over the head's fields; raises TarError for one that is no number."""
@@ -78,10 +89,18 @@ class Member:
                     self.mtime_ns = _nanoseconds(value)
                 elif key.startswith(_XATTR):
                     self.xattrs[key[len(_XATTR) :]] = value
-                elif key.startswith(b"GNU.sparse."):
-                    raise TarError(f"{os.fsdecode(self.name)!r} is a sparse file, which layers may not hold")
+            if any(key.startswith(_SPARSE) for key in records):
+                self._apply_sparse(records)
         except ValueError as error:
             raise TarError(f"pax header of {os.fsdecode(self.name)!r}: {error}") from error
+
+    def _apply_sparse(self, records: dict[bytes, bytes]) -> None:
+        """Take GNU's three ways to write a sparse file in pax records (versions 0.0, 0.1 and 1.0)."""
+        self.name = records.get(_SPARSE + b"name", self.name)
+        self.real_size = int(records.get(_SPARSE + b"realsize") or records.get(_SPARSE + b"size") or b"0")
+        self.has_map_in_content = records.get(_SPARSE + b"major") == b"1"
+        numbers = [int(word) for word in records.get(_SPARSE + b"map", b"").split(b",") if word]
+        self.sparse = list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def parse_number(field: bytes) -> int:
@@ -119,6 +138,9 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
         key, found, value = record.partition(b"=")
         if space < 0 or length <= 0 or not found or not value.endswith(b"\n"):
             raise TarError("invalid pax header")
+        if key in _SPARSE_PIECE:  # version 0.0 repeats these two: gather them as 0.1 has them
+            key, before = _SPARSE + b"map", records.get(_SPARSE + b"map")
+            value = before + b"," + value if before else value
         records[key] = value[:-1]
         position += length
     return records
@@ -161,6 +183,8 @@ def read_members(source: Source) -> Iterator[Member]:
             continue
         member = Member(head, flag)
         member.name, member.link = long_name or member.name, long_link or member.link
+        if flag == b"S":
+            _read_old_sparse(source, head, member)
         member.apply(global_records | records if global_records else records)
         records, long_name, long_link = {}, b"", b""
         _check(member, flag)
@@ -168,6 +192,46 @@ def read_members(source: Source) -> Iterator[Member]:
         padding = -member.size % BLOCK_BYTES
         if padding:
             source.read(padding)
+
+
+def _read_old_sparse(source: Source, head: bytes, member: Member) -> None:
+    """Read the pieces of GNU's type S: four in the head, then blocks of twenty-one."""
+    member.real_size = parse_number(head[483:495])
+    member.sparse = _pieces(head[386:482])
+    goes_on = head[482]
+    while goes_on:
+        block = source.read(BLOCK_BYTES)
+        if len(block) < BLOCK_BYTES or len(member.sparse) > _MAX_PIECES:
+            raise TarError("invalid tar header")
+        member.sparse += _pieces(block[:504])
+        goes_on = block[504]
+
+
+def _pieces(data: bytes) -> list[tuple[int, int]]:
+    return [
+        (parse_number(data[start : start + 12]), parse_number(data[start + 12 : start + 24]))
+        for start in range(0, len(data), 24)
+        if data[start : start + 24].strip(b" \0")
+    ]
+
+
+def read_sparse_map(source: Source, limit: int) -> tuple[list[tuple[int, int]], int]:
+    """Read the list of pieces that a content begins with (pax sparse 1.0); return it and the bytes it took.
+
+    Raises TarError when it is none or longer than ``limit`` bytes.
+    """
+    numbers: list[int] = []
+    used, rest = 0, b""
+    while not numbers or len(numbers) <= 2 * numbers[0]:
+        if used + BLOCK_BYTES > limit or len(numbers) > 2 * _MAX_PIECES:
+            raise TarError("invalid sparse map")
+        *lines, rest = (rest + source.read(BLOCK_BYTES)).split(b"\n")
+        used += BLOCK_BYTES
+        if not all(line.isdigit() for line in lines):
+            raise TarError("invalid sparse map")
+        numbers += map(int, lines)
+    pairs = numbers[1 : 1 + 2 * numbers[0]]
+    return list(zip(pairs[::2], pairs[1::2], strict=True)), used
 
 
 def _check(member: Member, flag: bytes) -> None:

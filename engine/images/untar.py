@@ -1,7 +1,7 @@
 """Unpacking one layer: run as a program of its own, chrooted into the layer's folder.
 
-``python -m engine.images.untar BLOB FOLDER`` inflates a blob (gzip, zstd or plain), checks nothing but the
-archive itself, and prints one JSON line ``{"diff_id": "sha256:…", "size": BYTES}`` or ``{"error": "…"}``.
+``python -m engine.images.untar BLOB FOLDER [LOWER…]`` inflates a blob (gzip, zstd or plain), checks nothing
+but the archive itself, and prints one JSON line ``{"diff_id": "sha256:…", "size": BYTES}`` or ``{"error": "…"}``.
 A process of its own, because then no name, link or ``..`` in an archive can mean anything outside the
 folder, the engine's event loop and memory stay free, and two layers use two cores.
 """
@@ -21,7 +21,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from engine.images.tarhead import Member, TarError, read_members
+from engine.images.lowerlayers import LowerLayers
+from engine.images.tarhead import Member, TarError, read_members, read_sparse_map
 
 BLOCK = 1 << 20
 _WHITEOUT = b".wh."
@@ -134,8 +135,9 @@ def clean(name: bytes) -> bytes:
 class Unpacker:
     """Writes members beneath the current root."""
 
-    def __init__(self) -> None:
-        """Begin with an empty folder."""
+    def __init__(self, lower: LowerLayers) -> None:
+        """Begin with an empty folder on top of ``lower``."""
+        self._lower = lower
         self.size = 0
         self._made: set[bytes] = {b""}
         self._folder_times: dict[bytes, tuple[int, int]] = {}
@@ -209,7 +211,7 @@ class Unpacker:
             target = b"/" + clean(member.link)
             if target != path:
                 self._clear(path)
-                os.link(target, path, follow_symlinks=False)
+                self._link(target, path)
             return
         else:
             self._clear(path)
@@ -221,6 +223,15 @@ class Unpacker:
         if kind != "folder":
             os.utime(path, ns=(member.mtime_ns, member.mtime_ns), follow_symlinks=False)
 
+    def _link(self, target: bytes, path: bytes) -> None:
+        try:
+            os.link(target, path, follow_symlinks=False)
+        except FileNotFoundError:
+            if not self._lower.copy_up(target[1:]):
+                raise TarError(f"hard link {os.fsdecode(path)!r} to {os.fsdecode(target)!r}: no such file") from None
+            self.size += os.lstat(target).st_size
+            os.link(target, path, follow_symlinks=False)
+
     def _write_file(self, member: Member, path: bytes, reader: HashingReader) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
@@ -229,12 +240,15 @@ class Unpacker:
             self._clear(path)
             descriptor = os.open(path, flags, 0o600)
         try:
-            written = 0
-            for part in reader.parts(member.size):
-                written += _write_all(descriptor, part)
-            if written != member.size:
-                raise TarError("unexpected EOF")
-            self.size += written
+            if member.sparse is not None:
+                self.size += _write_sparse(descriptor, member, reader)
+            else:
+                written = 0
+                for part in reader.parts(member.size):
+                    written += _write_all(descriptor, part)
+                if written != member.size:
+                    raise TarError("unexpected EOF")
+                self.size += written
             os.fchown(descriptor, member.uid, member.gid)
             os.fchmod(descriptor, member.mode & 0o7777)
             _set_xattrs(descriptor, member)
@@ -248,6 +262,29 @@ def _write_all(descriptor: int, part: memoryview) -> int:
     while done < len(part):
         done += os.write(descriptor, part[done:])
     return done
+
+
+def _write_sparse(descriptor: int, member: Member, reader: HashingReader) -> int:
+    """Write a file with holes and return its size; the pieces come one behind the other."""
+    left = member.size
+    pieces = member.sparse or []
+    if member.has_map_in_content:
+        pieces, used = read_sparse_map(reader, left)
+        left -= used
+    for offset, length in pieces:
+        if not 0 <= offset <= offset + length <= member.real_size or length > left:
+            raise TarError(f"{os.fsdecode(member.name)!r}: invalid sparse map")
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        written = 0
+        for part in reader.parts(length):
+            written += _write_all(descriptor, part)
+        if written != length:
+            raise TarError("unexpected EOF")
+        left -= length
+    for _ in reader.parts(left):
+        pass
+    os.ftruncate(descriptor, member.real_size)
+    return member.real_size
 
 
 def _set_xattrs(target: bytes | int, member: Member) -> None:
@@ -276,15 +313,16 @@ def _remove_tree(path: bytes) -> None:
 
 def main(arguments: list[str]) -> int:
     """Unpack; the archive's faults go to stdout as JSON, exit code 1."""
-    blob, folder = arguments
+    blob, folder, *lower_folders = arguments
     try:
+        lower = LowerLayers(lower_folders)
         with open(blob, "rb", buffering=BLOCK) as raw:
             source = open_plain(raw)
             os.chroot(folder)
             os.chdir("/")
             os.umask(0)
             reader = HashingReader(source)
-            unpacker = Unpacker()
+            unpacker = Unpacker(lower)
             unpacker.unpack(reader)
             result: dict[str, object] = {"diff_id": reader.digest(), "size": unpacker.size}
     except TarError as error:

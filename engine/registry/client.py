@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -20,7 +22,7 @@ import msgspec
 from yarl import URL
 
 from engine import __version__
-from engine.errors import Forbidden, Internal, NotFound, PortsideError, Unauthorized, Unavailable
+from engine.errors import Internal, NotFound, PortsideError, Unauthorized, Unavailable
 from engine.images.blobs import digest_of
 from engine.model.system import AuthConfig, AuthResponse
 from engine.registry.auth import Token, basic, parse_challenges, user_and_password
@@ -35,19 +37,23 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json",
 )
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-_CONNECT_TIMEOUT_S = 30
-_READ_TIMEOUT_S = 60
+_MAX_TAGS_BYTES = 16 * 1024 * 1024
+_TRIES = 3
+_FIRST_PAUSE_S = 0.2
+_MAX_PAUSE_S = 10.0
 _CLIENT_ID = "portside"
 
 
 class RegistryProblem(PortsideError):
     """What a registry answered: ``status`` and distribution's error ``code`` ("" for none)."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        """``message`` is the registry's own."""
-        super().__init__(message)
+    def __init__(self, status: int, code: str, message: str, retry_after_s: float = 0) -> None:
+        """``message`` is the registry's own; ``retry_after_s`` what it asks to wait."""
+        super().__init__(message or f"received unexpected HTTP status: {status}")
         self.status = status
         self.code = code
+        self.told = message
+        self.retry_after_s = retry_after_s
 
 
 class _ErrorItem(msgspec.Struct):
@@ -58,6 +64,10 @@ class _ErrorItem(msgspec.Struct):
 class _ErrorBody(msgspec.Struct):
     errors: list[_ErrorItem] | None = None
     details: str = ""
+
+
+class _TagsBody(msgspec.Struct):
+    tags: list[str] | None = None
 
 
 class _TokenBody(msgspec.Struct):
@@ -86,7 +96,9 @@ class Repository:
     async def __aenter__(self) -> Repository:
         """Open a session."""
         self._endpoints = await asyncio.to_thread(endpoints, self._domain, self._settings)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_READ_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._settings.connect_timeout_s, sock_read=self._settings.read_timeout_s
+        )
         self._session = aiohttp.ClientSession(
             timeout=timeout,
             auto_decompress=False,
@@ -98,7 +110,8 @@ class Repository:
     async def __aexit__(self, *error: object) -> None:
         """Close the session."""
         if self._session is not None:
-            await self._session.close()
+            session, self._session = self._session, None
+            await session.close()
 
     async def manifest(self, reference: str) -> tuple[bytes, str, str]:
         """Return a manifest by tag or digest: its bytes, media type and digest.
@@ -106,17 +119,46 @@ class Repository:
         Raises RegistryProblem, or Unavailable when no address answers.
         """
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}
-        async with self._get(f"manifests/{quote(reference, safe=':')}", headers) as answer:
-            data = bytearray()
-            async for block in answer.content.iter_any():
-                data += block
-                if len(data) > _MAX_MANIFEST_BYTES:
-                    raise Internal(f"manifest {reference} is larger than {_MAX_MANIFEST_BYTES} bytes")
-            media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-        digest = digest_of(bytes(data))
+        data, answer = await self._read(f"manifests/{quote(reference, safe=':')}", headers, _MAX_MANIFEST_BYTES)
+        media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        digest = digest_of(data)
         if reference.startswith("sha256:") and digest != reference:
             raise Internal(f"manifest verification failed for digest {reference}: the content is {digest}")
-        return bytes(data), media_type, digest
+        return data, media_type, digest
+
+    async def tags(self) -> list[str]:
+        """Return all tags of the repository."""
+        found: list[str] = []
+        what = "tags/list"
+        while what:
+            data, answer = await self._read(what, {}, _MAX_TAGS_BYTES)
+            try:
+                found += msgspec.json.decode(data, type=_TagsBody).tags or []
+            except (msgspec.DecodeError, msgspec.ValidationError) as error:
+                raise Unavailable(f"registry {self._domain} sent no list of tags: {error}") from error
+            following = answer.links.get("next")
+            query = URL(str(following["url"])).query_string if following else ""
+            what = f"tags/list?{query}" if query else ""
+        return found
+
+    async def _read(self, what: str, headers: dict[str, str], limit: int) -> tuple[bytes, aiohttp.ClientResponse]:
+        """Return a small answer; a registry that is busy or failing is asked again, twice."""
+        pause_s, tries = _FIRST_PAUSE_S, 0
+        while True:
+            try:
+                async with self._get(what, headers) as answer:
+                    data = bytearray()
+                    async for block in answer.content.iter_any():
+                        data += block
+                        if len(data) > limit:
+                            raise Internal(f"{what} of {self._domain}/{self._path} is larger than {limit} bytes")
+                    return bytes(data), answer
+            except RegistryProblem as problem:
+                tries += 1
+                if tries == _TRIES or (problem.status != 429 and problem.status < 500):
+                    raise
+                await asyncio.sleep(min(max(pause_s, problem.retry_after_s), _MAX_PAUSE_S))
+                pause_s *= 3
 
     @asynccontextmanager
     async def blob(self, digest: str, offset: int = 0) -> AsyncIterator[tuple[AsyncIterator[bytes], int]]:
@@ -132,7 +174,7 @@ class Repository:
                 return AuthResponse(status="Login Succeeded")
         except RegistryProblem as error:
             if error.status in (401, 403):
-                told = error.message or "incorrect username or password"
+                told = error.told or "incorrect username or password"
                 raise Unauthorized(f'Get "{self._endpoints[-1].url}/v2/": unauthorized: {told}') from error
             raise
 
@@ -213,7 +255,9 @@ class Repository:
                     return True
                 self._tokens[endpoint.url] = await self._fetch_token(endpoint, challenge.parameters)
                 return True
-            if challenge.scheme == "basic" and login and endpoint.url not in self._basic:
+            if challenge.scheme == "basic" and endpoint.url not in self._basic:
+                if not login:
+                    raise RegistryProblem(401, "UNAUTHORIZED", "no basic auth credentials")
                 self._basic.add(endpoint.url)
                 return True
         return False
@@ -270,7 +314,9 @@ async def _problem(answer: aiohttp.ClientResponse) -> RegistryProblem:
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, msgspec.ValidationError):
         body = _ErrorBody()
     item = body.errors[0] if body.errors else _ErrorItem()
-    return RegistryProblem(answer.status, item.code, item.message or body.details)
+    after = answer.headers.get("Retry-After", "")
+    message = item.message or body.details
+    return RegistryProblem(answer.status, item.code, message, float(after) if after.isdigit() else 0)
 
 
 def _reason(error: BaseException) -> str:
@@ -279,7 +325,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"tls: failed to verify certificate: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        cause = error.os_error
+        if isinstance(cause, socket.gaierror):
+            return f"dial tcp: lookup {error.host}: no such host"
+        words = os.strerror(cause.errno).lower() if cause.errno else str(cause)
+        return f"dial tcp {error.host}:{error.port}: connect: {words}"
     if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
         return "unexpected EOF"
     return str(error) or type(error).__name__
@@ -291,12 +341,12 @@ def explain(problem: RegistryProblem, name: str, repository: str) -> PortsideErr
         problem.status, ""
     )
     words = code.lower().replace("_", " ")
-    cause = f"{words}: {problem.message or words}" if words else f"received unexpected HTTP status: {problem.status}"
+    cause = f"{words}: {problem.told or words}" if words else problem.message
     if code in ("DENIED", "UNAUTHORIZED"):
-        told = problem.message or "requested access to the resource is denied"
+        told = problem.told or "requested access to the resource is denied"
         return NotFound(
             f"pull access denied for {repository}, repository does not exist or may require 'docker login': "
-            f"{'denied' if code == 'DENIED' else 'unauthorized'}: {told}",
+            f"{words}: {told}",
             hint="check the name, or log in: portside login",
         )
     if code == "MANIFEST_UNKNOWN":
@@ -304,7 +354,5 @@ def explain(problem: RegistryProblem, name: str, repository: str) -> PortsideErr
     if code == "NAME_UNKNOWN":
         return NotFound(f"repository {repository} not found: {cause}", hint="check the name")
     if problem.status == 429 or code == "TOOMANYREQUESTS":
-        return Unavailable(f"toomanyrequests: {problem.message or 'too many requests'}", hint="wait, or log in")
-    if problem.status == 403:
-        return Forbidden(f"error pulling {name}: {cause}")
-    return Unavailable(f"error pulling {name}: {cause}")
+        return Unavailable(f"toomanyrequests: {problem.told or 'too many requests'}", hint="wait, or log in")
+    return Unavailable(f"error pulling {name}: {cause}", hint="the registry fails: try again later")

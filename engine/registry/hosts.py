@@ -25,7 +25,9 @@ class RegistrySettings:
     mirrors: tuple[str, ...] = ()
     insecure: tuple[str, ...] = ()
     proxies: Proxies = field(default_factory=Proxies)
-    certificate_folders: tuple[Path, ...] = (Path("/etc/docker/certs.d"),)
+    certificate_folders: tuple[Path, ...] = (Path("/etc/docker/certs.d"), Path("/etc/portside/certs.d"))
+    connect_timeout_s: float = 30
+    read_timeout_s: float = 60
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ def endpoints(domain: str, settings: RegistrySettings) -> list[Endpoint]:
 
 
 def _context(host: str, settings: RegistrySettings, *, verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not verify:
+    if verify:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without the 1.5 MB of authorities it would not ask
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     for base in settings.certificate_folders:

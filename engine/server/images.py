@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from engine.errors import InvalidArgument, NotSupported, PortsideError
+from engine.errors import Forbidden, InvalidArgument, NotSupported, PortsideError
 from engine.images.archives import ImageArchives
 from engine.images.listing import ALLOWED_FILTERS, PRUNE_FILTERS, ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
+from engine.images.removal import ImageRemover
 from engine.model.system import AuthConfig
 from engine.server.http import JsonStream, Route, api_version, empty_response, json_response, query_bool
-from engine.server.status import status_of
 from engine.server.system import go_arch
 from engine.wire.filters import parse_filters
-from engine.wire.references import parse_reference
+from engine.wire.references import Reference, parse_reference
 
 _BLOCK = 1 << 18
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class ImagesApi:
@@ -34,6 +36,7 @@ class ImagesApi:
         self._archives = archives
         self._listing = listing
         self._puller = puller
+        self._remover = ImageRemover(images)
 
     def routes(self) -> list[Route]:
         """Return the operations."""
@@ -54,32 +57,43 @@ class ImagesApi:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``ImageList``."""
+        version = api_version(request)
+        if version >= (1, 47) and query_bool(request, "manifests"):
+            raise NotSupported("listing the manifests of images is not supported by Portside yet")
+        filters = parse_filters(request.query.get("filters", ""), ALLOWED_FILTERS)
+        if version < (1, 41) and request.query.get("filter"):
+            filters.setdefault("reference", []).append(request.query["filter"])
         rows = self._listing.rows(
-            parse_filters(request.query.get("filters", ""), ALLOWED_FILTERS),
-            shared_size=query_bool(request, "shared-size"),
+            filters,
+            shared_size=version >= (1, 42) and query_bool(request, "shared-size"),
+            containers=version >= (1, 51),
+            intermediate=query_bool(request, "all"),
         )
-        if api_version(request) >= (1, 44):
+        if version >= (1, 44):
             return json_response(rows)
         old = msgspec.to_builtins(rows)
         for row in old:
             row["VirtualSize"] = row["Size"]
-            if api_version(request) < (1, 43):
-                row["RepoTags"] = row["RepoTags"] or ["<none>:<none>"]
-                row["RepoDigests"] = row["RepoDigests"] or ["<none>@<none>"]
+            if version < (1, 43) and not row["RepoTags"] and not row["RepoDigests"]:
+                row["RepoTags"], row["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
         return json_response(old)
 
     async def inspect(self, request: web.Request) -> web.StreamResponse:
         """``ImageInspect``."""
-        if query_bool(request, "manifests"):
+        version = api_version(request)
+        if version >= (1, 48) and query_bool(request, "manifests"):
             raise NotSupported("listing the manifests of an image is not supported by Portside yet")
-        view = msgspec.to_builtins(self._images.inspect(request.match_info["name"]))
-        if api_version(request) < (1, 44):
+        platform = decode_platform(request.query.get("platform", "")) if version >= (1, 49) else ""
+        view = msgspec.to_builtins(self._images.inspect(request.match_info["name"], platform))
+        if version < (1, 44):
             view["VirtualSize"] = view["Size"]
+            view.setdefault("Created", "0001-01-01T00:00:00Z")
         return json_response(view)
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """``ImageHistory``."""
-        return json_response(self._images.history(request.match_info["name"]))
+        platform = decode_platform(request.query.get("platform", "")) if api_version(request) >= (1, 48) else ""
+        return json_response(self._images.history(request.match_info["name"], platform))
 
     async def tag(self, request: web.Request) -> web.StreamResponse:
         """``ImageTag``: 201."""
@@ -89,9 +103,15 @@ class ImagesApi:
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """``ImageDelete``."""
-        if request.query.getall("platforms", []):
+        name = request.match_info["name"]
+        if not name.strip():
+            raise InvalidArgument("image name cannot be blank")
+        if api_version(request) >= (1, 50) and "platforms" in request.query:
             raise NotSupported("removing single platforms of an image is not supported by Portside yet")
-        return json_response(await self._images.remove(request.match_info["name"], force=query_bool(request, "force")))
+        done = await self._remover.remove(
+            name, force=query_bool(request, "force"), prune=not query_bool(request, "noprune")
+        )
+        return json_response(done)
 
     async def prune(self, request: web.Request) -> web.StreamResponse:
         """``ImagePrune``."""
@@ -104,14 +124,17 @@ class ImagesApi:
         stream = JsonStream(request)
         if not name:
             return await self._import(request, stream, source)
-        tag = request.query.get("tag", "")
-        reference = parse_reference(name)
-        if tag:
-            reference = parse_reference(f"{reference.name}{'@' if ':' in tag else ':'}{tag}")
+        reference = _pulled(name, request.query.get("tag", ""))
+        if reference.familiar_name == "scratch":
+            raise Forbidden("'scratch' is a reserved name")
         credentials = decode_auth(request.headers.get("X-Registry-Auth", ""))
-        platform = request.query.get("platform", "")
+        platform = request.query.get("platform", "") if api_version(request) >= (1, 32) else ""
+        check_platform(platform)
         try:
-            await self._puller.pull(reference, platform, credentials, stream.send)
+            if reference.tag or reference.digest:
+                await self._puller.pull(reference, platform, credentials, stream.send)
+            else:
+                await self._puller.pull_all(reference, platform, credentials, stream.send)
         except PortsideError as error:
             if not stream.started:
                 raise
@@ -126,8 +149,13 @@ class ImagesApi:
         repository, tag = request.query.get("repo", ""), request.query.get("tag", "")
         reference = None
         if repository:
-            reference = parse_reference(f"{repository}:{tag}" if tag else repository).with_default_tag()
-        system, _, machine = request.query.get("platform", "").partition("/")
+            reference = parse_reference(repository)
+            if reference.digest:
+                raise InvalidArgument("cannot import digest reference")
+            reference = reference.with_tag(tag) if tag else reference.with_default_tag()
+        platform = request.query.get("platform", "") if api_version(request) >= (1, 32) else ""
+        check_platform(platform)
+        system, _, machine = platform.partition("/")
         image_id = await self._archives.import_layer(
             body_blocks(request),
             reference,
@@ -142,18 +170,17 @@ class ImagesApi:
     async def load(self, request: web.Request) -> web.StreamResponse:
         """``ImageLoad``: progress, then what was loaded."""
         stream = JsonStream(request)
-        quiet = query_bool(request, "quiet")
+        quiet = query_bool(request, "quiet", default=True)
+        platform = self._archive_platform(request)
 
         async def progress(item: dict[str, Any]) -> None:
             if not quiet or "stream" in item:
                 await stream.send(item)
 
         try:
-            await self._archives.load(body_blocks(request), progress)
+            await self._archives.load(body_blocks(request), progress, platform)
         except PortsideError as error:
-            if not stream.started and status_of(error) != 400:
-                raise
-            await stream.send_error(error.message)
+            await stream.send_error(error.message)  # in a 200, as moby answers
         await stream.start()
         await stream.response.write_eof()
         return stream.response
@@ -162,7 +189,7 @@ class ImagesApi:
         """``ImageGet`` and ``ImageGetAll``: a tar."""
         name = request.match_info.get("name")
         names = [name] if name else request.query.getall("names", [])
-        images = self._archives.plan(names)
+        images = self._archives.plan(names, self._archive_platform(request))
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         await response.prepare(request)
         async for block in self._archives.save(images):
@@ -172,6 +199,12 @@ class ImagesApi:
             self._images.publish("save", record.id, record.id)
         return response
 
+    def _archive_platform(self, request: web.Request) -> str:
+        asked = request.query.getall("platform", []) if api_version(request) >= (1, 48) else []
+        if len(asked) > 1:
+            raise InvalidArgument("multiple platform parameters not supported")
+        return decode_platform(asked[0]) if asked else ""
+
     async def search(self, request: web.Request) -> web.StreamResponse:
         """``ImageSearch``: not there yet."""
         raise NotSupported("searching registries is not supported by Portside yet")
@@ -179,6 +212,48 @@ class ImagesApi:
     async def push(self, request: web.Request) -> web.StreamResponse:
         """``ImagePush``: not there yet."""
         raise NotSupported("pushing images is not supported by Portside yet")
+
+
+def _pulled(name: str, tag: str) -> Reference:
+    """Return what ``fromImage`` and ``tag``, which may be a digest, mean together."""
+    reference = parse_reference(name.removesuffix(":"))
+    if not tag:
+        return reference
+    if ":" in tag:
+        return parse_reference(f"{reference.name}@{tag}")
+    return reference.with_tag(tag)
+
+
+def check_platform(platform: str) -> None:
+    """Raise InvalidArgument for a platform that is not ``os[/architecture[/variant]]``."""
+    parts = platform.split("/")
+    if platform and (len(parts) > 3 or not all(_PLATFORM_PART.fullmatch(part) for part in parts)):
+        raise InvalidArgument(
+            f'"{platform}" is an invalid component of "{platform}": platform specifier component must match '
+            '"^[A-Za-z0-9_.-]+$": invalid argument'
+        )
+
+
+def decode_platform(text: str) -> str:
+    """Return a platform that is sent as JSON as ``os/architecture[/variant]``, "" for none.
+
+    Raises InvalidArgument with moby's texts.
+    """
+    if not text:
+        return ""
+    try:
+        platform = msgspec.json.decode(text, type=_Platform)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise InvalidArgument(f"failed to parse platform: {error}") from error
+    if not platform.os or not platform.architecture:
+        raise InvalidArgument("both OS and Architecture must be provided")
+    return "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
 
 
 async def body_blocks(request: web.Request) -> AsyncIterator[bytes]:
@@ -190,14 +265,12 @@ async def body_blocks(request: web.Request) -> AsyncIterator[bytes]:
 def decode_auth(header: str) -> AuthConfig | None:
     """Return the credentials of ``X-Registry-Auth`` (base64, URL-safe or not, padded or not).
 
-    Raises InvalidArgument with moby's text when it is not decodable; none of it is told.
+    None when it is not decodable, as moby does for the sake of old clients.
     """
     if not header:
         return None
     try:
         data = base64.urlsafe_b64decode(header.replace("+", "-").replace("/", "_") + "=" * (-len(header) % 4))
-        if not data.strip() or data.strip() == b"null":
-            return None
         return msgspec.json.decode(data, type=AuthConfig)
     except (binascii.Error, ValueError, msgspec.DecodeError, msgspec.ValidationError):
-        raise InvalidArgument("invalid X-Registry-Auth header: it must be base64 of a JSON object") from None
+        return None
