@@ -34,6 +34,11 @@ PATHS = {
 
 def svg(name: str, colour: str, width: float = 1.7) -> bytes:
     """Return an icon's SVG."""
+    if name == "dot":
+        return (
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+            f'<circle cx="12" cy="12" r="9" fill="{colour}"/></svg>'
+        ).encode()
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" '
         f'stroke="{colour}" stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round">'

@@ -1,0 +1,82 @@
+"""What the pages do, over the client. Without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+
+from desktop.pages.images.presenter import PullStep
+from engine.client import EngineClient
+from engine.errors import NotFound, PortsideError
+from engine.model.container import ContainerCreateRequest
+
+_TAIL_LINES = "5000"
+
+
+class ClientActions:
+    """ContainerActions, ImageActions and Logs over one client."""
+
+    def __init__(self, client: EngineClient) -> None:
+        """Use ``client``."""
+        self._client = client
+
+    async def start(self, ref: str) -> None:
+        """Start a container."""
+        await self._client.containers.start(ref)
+
+    async def stop(self, ref: str) -> None:
+        """Stop a container."""
+        await self._client.containers.stop(ref)
+
+    async def restart(self, ref: str) -> None:
+        """Restart a container."""
+        await self._client.containers.restart(ref)
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container."""
+        await self._client.containers.remove(ref, force=force, volumes=volumes)
+
+    async def logs(self, container_id: str) -> AsyncIterator[bytes]:
+        """Yield what a container wrote, from the last 5,000 lines on, and go on following."""
+        async with self._client.containers.logs(container_id, follow=True, tail=_TAIL_LINES) as stream:
+            async for output in stream:
+                yield output.data
+
+    async def inspect(self, container_id: str) -> bytes:
+        """Return a container's configuration as JSON."""
+        return await self._client.containers.inspect_raw(container_id)
+
+
+class ImageClientActions:
+    """ImageActions over one client."""
+
+    def __init__(self, client: EngineClient) -> None:
+        """Use ``client``."""
+        self._client = client
+
+    async def pull(self, name: str) -> AsyncGenerator[PullStep, None]:
+        """Pull an image; closing the generator gives it up."""
+        repository, _, tag = name.rpartition(":")
+        if not repository or "/" in tag:
+            repository, tag = name, "latest"
+        if "@" in name:
+            repository, _, tag = name.partition("@")
+        async with self._client.images.pull(repository, tag=tag) as stream:
+            async for item in stream:
+                detail = item.progress_detail
+                yield PullStep(item.id, item.status, detail.current if detail else 0, detail.total if detail else 0)
+
+    async def remove(self, ref: str, *, force: bool) -> None:
+        """Delete an image or one of its names."""
+        await self._client.images.remove(ref, force=force)
+
+    async def run(self, request: ContainerCreateRequest, name: str) -> str:
+        """Create and start a container; one that does not start is removed again."""
+        made = await self._client.containers.create(request, name=name)
+        try:
+            await self._client.containers.start(made.id)
+        except PortsideError:
+            with suppress(NotFound):
+                await self._client.containers.remove(made.id, force=True)
+            raise
+        return made.id

@@ -1,0 +1,172 @@
+"""Small parts: labels, buttons, lines, the empty state, the question before something is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.theme import icons
+from desktop.theme.tokens import SPACE, Tokens
+
+
+def label(text: str, name: str = "", *, wrap: bool = False, selectable: bool = False) -> QLabel:
+    """Return a label; ``name`` is its style: title, big, muted, faint, error."""
+    made = QLabel(text)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    if name:
+        made.setObjectName(name)
+    made.setWordWrap(wrap)
+    if selectable:
+        made.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return made
+
+
+def button(text: str, action: Callable[[], object] | None = None, kind: str = "") -> QPushButton:
+    """Return a button; ``kind`` is "", primary or danger."""
+    made = QPushButton(text)
+    made.setCursor(Qt.CursorShape.PointingHandCursor)
+    if kind:
+        made.setProperty("kind", kind)
+    if action is not None:
+        made.clicked.connect(lambda: action())
+    return made
+
+
+class IconButton(QToolButton):
+    """A button with an icon alone; its name is told to screen readers and as a tool tip."""
+
+    def __init__(
+        self, name: str, text: str, action: Callable[[], object] | None = None, *, checkable: bool = False
+    ) -> None:
+        """``name`` is an icon's."""
+        super().__init__()
+        self._name = name
+        self.setToolTip(text)
+        self.setAccessibleName(text)
+        self.setIconSize(QSize(18, 18))
+        self.setCheckable(checkable)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        if action is not None:
+            self.clicked.connect(lambda: action())
+
+    def dress(self, tokens: Tokens) -> None:
+        """Colour the icon."""
+        self.setIcon(icons.icon(self._name, tokens.muted, tokens.line))
+
+
+def line() -> QFrame:
+    """Return a thin horizontal line."""
+    made = QFrame()
+    made.setObjectName("line")
+    made.setFixedHeight(1)
+    return made
+
+
+class EmptyState(QWidget):
+    """What a page shows when there is nothing to show: an icon, what it is, the one thing to do."""
+
+    def __init__(self, icon_name: str) -> None:
+        """Begin without words."""
+        super().__init__()
+        self._icon_name = icon_name
+        self._icon = QLabel()
+        self._icon.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._title = label("", "big")
+        self._text = label("", "muted", wrap=True)
+        self._button = button("", None, "primary")
+        self._action: Callable[[], object] | None = None
+        self._button.clicked.connect(lambda: self._action() if self._action else None)
+        for item in (self._title, self._text):
+            item.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._text.setMaximumWidth(440)
+        self._text.setMinimumWidth(320)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(SPACE)
+        layout.addStretch(2)
+        layout.addWidget(self._icon)
+        layout.addSpacing(SPACE)
+        layout.addWidget(self._title)
+        layout.addWidget(self._text, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addSpacing(SPACE)
+        layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(3)
+
+    def show_text(self, title: str, text: str, action: str = "", do: Callable[[], object] | None = None) -> None:
+        """Say something; ``action`` is the button's text, "" for none."""
+        self._title.setText(title)
+        self._text.setText(text)
+        self._button.setText(action)
+        self._button.setVisible(bool(action))
+        self._action = do
+
+    def dress(self, tokens: Tokens) -> None:
+        """Colour the icon."""
+        self._icon.setPixmap(icons.pixmap(self._icon_name, tokens.faint, 48))
+
+
+class Question(QDialog):
+    """A question before something is lost. ``await ask()`` returns whether to go on."""
+
+    def __init__(
+        self, parent: QWidget, title: str, text: str, go_on: str, option: str = "", *, danger: bool = True
+    ) -> None:
+        """``option`` is a check box's text, "" for none."""
+        super().__init__(parent)
+        self.setWindowTitle("Portside")
+        self.setModal(True)
+        self.setMinimumWidth(440)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
+        layout.setSpacing(2 * SPACE)
+        layout.addWidget(label(title, "big", wrap=True))
+        layout.addWidget(label(text, "muted", wrap=True, selectable=True))
+        self._option = QCheckBox(option)
+        self._option.setVisible(bool(option))
+        layout.addWidget(self._option)
+        row = QHBoxLayout()
+        row.addStretch()
+        cancel = button("Cancel", self.reject)
+        self.confirm = button(go_on, self.accept, "danger" if danger else "primary")
+        row.addWidget(cancel)
+        row.addWidget(self.confirm)
+        layout.addLayout(row)
+        cancel.setDefault(True)
+        cancel.setFocus()
+
+    @property
+    def option(self) -> bool:
+        """Whether the check box is checked."""
+        return self._option.isChecked()
+
+    async def ask(self) -> bool:
+        """Show the question and return the answer; never a loop of its own (see desktop notes)."""
+        return await shown(self)
+
+
+async def shown(dialog: QDialog) -> bool:
+    """Open a dialog and wait for its end; whether it was accepted."""
+    finished: asyncio.Future[int] = asyncio.get_event_loop().create_future()
+
+    def end(result: int) -> None:
+        if not finished.done():
+            finished.set_result(result)
+
+    dialog.finished.connect(end)
+    dialog.open()
+    try:
+        return await finished == int(QDialog.DialogCode.Accepted)
+    finally:
+        dialog.deleteLater()
