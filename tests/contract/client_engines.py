@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -154,7 +155,24 @@ def run_podman(folder: Path) -> Iterator[RealEngine]:
 
 
 @contextlib.contextmanager
+def run_portside(folder: Path) -> Iterator[RealEngine]:
+    """Run our own engine from this source tree."""
+    _skip_unless("crun", "conmon")
+    # Sockets and helpers of the engine live below, and a path of a socket ends at 107 bytes.
+    endpoint = f"unix://{folder}/e.sock"
+    settings = folder / "daemon.json"
+    settings.write_text("{}")
+    arguments = [
+        sys.executable, "-m", "engine", "--host", endpoint, "--data-root", f"{folder}/data",
+        "--exec-root", f"{folder}/exec", "--config-file", str(settings),
+    ]  # fmt: skip
+    with _process(arguments, folder / "log"):
+        asyncio.run(_import_busybox(endpoint))
+        yield RealEngine("portside", endpoint)
+
+
+@contextlib.contextmanager
 def run_default(folder: Path) -> Iterator[RealEngine]:
     """Run the engine that the command line's own tests use."""
-    with run_dockerd(folder) as running:
+    with run_portside(folder) as running:
         yield running

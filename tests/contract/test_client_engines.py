@@ -12,9 +12,9 @@ from engine.client import EngineClient
 from engine.errors import Conflict, Internal, NotFound, PortsideError, Unavailable
 from engine.model.container import ContainerCreateRequest, ExecCreateRequest, HostConfig
 from engine.model.volume import VolumeCreateRequest
-from tests.contract.client_engines import RealEngine, run_dockerd, run_podman
+from tests.contract.client_engines import RealEngine, run_dockerd, run_podman, run_portside
 
-RUNNERS = {"dockerd": run_dockerd, "podman": run_podman}
+RUNNERS = {"dockerd": run_dockerd, "podman": run_podman, "portside": run_portside}
 
 
 @pytest.fixture(scope="module", params=sorted(RUNNERS))
