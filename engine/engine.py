@@ -148,6 +148,7 @@ class Engine:
             announce,
             index,
             creator,
+            self._host.cgroups.version,
         )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(

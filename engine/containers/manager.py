@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
@@ -21,10 +22,13 @@ from engine.containers.reconcile import Verdict, empty_trash, judge_all, started
 from engine.containers.record import ContainerRecord
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
+from engine.containers.stats import StatsReader
 from engine.containers.store import ContainerStore
+from engine.containers.top import refuse_restarting, top
 from engine.containers.views import inspect_view
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError
-from engine.model.container import ContainerCreateRequest, ContainerInspect, ContainerUpdateRequest
+from engine.model.container import ContainerCreateRequest, ContainerInspect, ContainerUpdateRequest, TopResponse
+from engine.runtime.cgrouptree import members
 
 SIGKILL = 9
 SIGTERM = 15
@@ -47,6 +51,7 @@ class ContainerManager:
         events: ContainerEvents,
         index: ContainerIndex,
         creator: Creator,
+        cgroup_version: int,
     ) -> None:
         """Wire the parts; ``lifecycle.remove`` becomes this manager's removal."""
         self._lifecycle = lifecycle
@@ -58,6 +63,7 @@ class ContainerManager:
         self._events = events
         self.index = index
         self._creator = creator
+        self._cgroup_version = cgroup_version
         self._containers: dict[str, Container] = {}
         lifecycle.remove = self._remove_by_itself
 
@@ -164,6 +170,24 @@ class ContainerManager:
             return written, written + self._images.size_bytes(record.image_id)
         except NotFound:
             return written, written
+
+    async def top(self, container_ref: str, ps_arguments: str) -> TopResponse:
+        """Return what ps says of a container's processes."""
+        container = self.get(container_ref)
+        if container.is_restarting:
+            raise refuse_restarting(container.id)
+        container.require_running()
+        pids = await asyncio.to_thread(members, self._launcher.cgroup(container.record))
+        found = await top(pids or [container.record.state.pid], ps_arguments)
+        self._events.publish(container.record, "top")
+        return found
+
+    async def stats(self, container: Container) -> dict[str, Any] | None:
+        """Return a running container's figures of this moment, None when it does not run."""
+        if not container.is_running:
+            return None
+        reader = StatsReader(self._launcher.cgroup(container.record), version=self._cgroup_version)
+        return await asyncio.to_thread(reader.read, container.record.state.pid)
 
     def health_changed(self, container: Container) -> None:
         """Store and show a new result of a container's health check."""

@@ -120,7 +120,7 @@ class ImageTable:
             found = self._images.get(full)
             if found is not None and not found.hidden:
                 return found
-            raise NotFound(f"No such image: {image_ref}")
+            raise NotFound(f"No such image: {full}")
         reference = parse_reference(image_ref).with_default_tag()
         record = self.referenced(reference)
         if record is not None:

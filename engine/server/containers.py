@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,7 @@ from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
 from engine.containers.record import ContainerRecord
+from engine.containers.stats import stopped, with_previous
 from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
 from engine.model.container import (
     ContainerCreateRequest,
@@ -33,6 +34,7 @@ from engine.runtime.inotify import Inotify
 from engine.server.exec import stream_type, terminal_size
 from engine.server.hijack import HijackedStream, HijackResponse
 from engine.server.http import (
+    JsonStream,
     Route,
     api_version,
     decode_body,
@@ -44,6 +46,8 @@ from engine.server.http import (
 )
 from engine.wire.filters import match_labels, parse_filters
 from engine.wire.times import parse_moment
+
+_STATS_EVERY_S = 1.0
 
 
 class ContainersApi:
@@ -64,6 +68,8 @@ class ContainersApi:
             Route("GET", "/containers/json", self.list),
             Route("GET", "/containers/{name}/json", self.inspect),
             Route("GET", "/containers/{name}/logs", self.logs),
+            Route("GET", "/containers/{name}/top", self.top),
+            Route("GET", "/containers/{name}/stats", self.stats),
             Route("POST", "/containers/create", self.create),
             Route("POST", "/containers/prune", self.prune, since=(1, 25)),
             Route("POST", "/containers/{name}/start", self.start),
@@ -284,6 +290,33 @@ class ContainersApi:
         """``ContainerInspect``."""
         container = self._manager.get(request.match_info["name"])
         return json_response(await self._manager.inspect(container, size=query_bool(request, "size")))
+
+    async def top(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerTop``: ps of the container's processes."""
+        return json_response(await self._manager.top(request.match_info["name"], request.query.get("ps_args", "")))
+
+    async def stats(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerStats``: once a second, or once with ``stream=0`` (``one-shot``: without the second before)."""
+        container = self._manager.get(request.match_info["name"])
+        stream = query_bool(request, "stream", default=True)
+        one_shot = query_bool(request, "one-shot")
+        if one_shot and stream:
+            raise InvalidArgument("cannot have stream=true and one-shot=true")
+        answer = JsonStream(request)
+        before: dict[str, Any] | None = None
+        if not stream and not one_shot:
+            before = await self._manager.stats(container)
+            await asyncio.sleep(_STATS_EVERY_S)
+        while container.id and not container.removed.is_set():
+            body = await self._manager.stats(container)
+            item = stopped(container.name, container.id) if body is None else None
+            await answer.send(item or with_previous(body or {}, before, container.name, container.id))
+            if not stream:
+                break
+            before = body
+            await asyncio.sleep(_STATS_EVERY_S)
+        await answer.response.write_eof()
+        return answer.response
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``ContainerList``."""

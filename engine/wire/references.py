@@ -84,11 +84,9 @@ def parse_reference(text: str) -> Reference:
     if _ID.fullmatch(text):
         raise InvalidArgument(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     domain, rest = _split_domain(text)
-    remote = rest.partition("@")[0]
-    name, _, tail = remote.rpartition(":")
-    remote_name = name if name and "/" not in tail else remote
-    if remote_name != remote_name.lower():
-        raise InvalidArgument(f"invalid reference format: repository name ({remote_name}) must be lowercase")
+    remote = rest.partition(":")[0]
+    if remote != remote.lower():
+        raise InvalidArgument(f"invalid reference format: repository name ({remote}) must be lowercase")
     found = _REFERENCE.fullmatch(f"{domain}/{rest}")
     if found is None:
         raise InvalidArgument("invalid reference format")
