@@ -16,7 +16,7 @@ import msgspec
 from engine.containers.announce import ContainerEvents
 from engine.containers.attach import DEFAULT_DETACH_KEYS, AttachOptions, ClientStream, parse_detach_keys, serve
 from engine.containers.container import Container
-from engine.containers.failures import exec_error, exit_code_of
+from engine.containers.failures import EXIT_NOT_EXECUTABLE, EXIT_UNKNOWN, exec_error, exit_code_of
 from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
 from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
@@ -132,7 +132,8 @@ class ExecManager:
             if socket is not None:
                 socket.close()
             message = error.message if isinstance(error, PortsideError) else str(error)
-            await self._end(item, exit_code_of(message))
+            code = exit_code_of(message)
+            await self._end(item, EXIT_NOT_EXECUTABLE if code == EXIT_UNKNOWN else code)
             if isinstance(error, PortsideError) and not isinstance(error, (Conflict, NotFound, InvalidArgument)):
                 raise exec_error(message, (request.cmd or [""])[0]) from error
             raise

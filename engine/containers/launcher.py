@@ -232,7 +232,8 @@ class Launcher:
             log_path=None if record.host_config.log_config.type == "none" else self.paths.log(record.id),
             terminal=config.tty,
             stdin=config.open_stdin,
-            leave_stdin_open=config.open_stdin and not config.stdin_once,
+            # Docker closes the stdin of a terminal for nobody: after a detach the next one types on.
+            leave_stdin_open=config.open_stdin and (config.tty or not config.stdin_once),
         )
         async with launched(runtime.spawner, self.conmon, wanted, fresh_mounts=fresh) as process:
             await process.begin()

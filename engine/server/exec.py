@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import web
 
 from engine.containers.execs import ExecManager
-from engine.errors import InvalidArgument
+from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import ExecCreateRequest, ExecStartRequest, IdResponse
 from engine.server.hijack import HijackResponse
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
+from engine.wire.frames import STDERR, encode_frame
 
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
@@ -58,8 +61,12 @@ class ExecApi:
         stream = await response.take_over(request)
         try:
             await self._execs.start(item, stream, console)
-        except Exception as error:  # noqa: BLE001 - the head has gone out: the error follows in the stream, as Docker's
-            await stream.write(f"{error}\r\n".encode())
+        except PortsideError as error:  # the head has gone out: the error follows in the stream, as Docker's does
+            text = f"{error.message}\r\n".encode()
+            with suppress(ConnectionResetError):
+                await stream.write(text if item.request.tty else encode_frame(STDERR, text))
+        except ConnectionResetError:
+            pass
         finally:
             stream.close()
         return response
