@@ -35,7 +35,7 @@ from engine.containers.record import ContainerRecord
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
 from engine.containers.watcher import ExitWatcher
-from engine.errors import NotSupported
+from engine.errors import NotSupported, PortsideError
 from engine.events import EventBus
 from engine.images.archives import ImageArchives
 from engine.images.listing import ImageListing
@@ -96,7 +96,11 @@ class Engine:
         self._inotify = Inotify()
         self._host = probe_host()
         if self._host.apparmor:
-            apparmor.ensure_loaded()
+            try:
+                apparmor.ensure_loaded()
+            except PortsideError as error:
+                # Each start of a container tries again, and fails with this text; the rest goes on.
+                log.warning("%s", error.message)
         self._runtimes = RuntimeCatalog(config.exec_root / "runtimes", _binaries(config.runtimes))
         self._runtimes.choose_default(config.runtime)
         self._images = ImageManager(self._database, config.data_root, self._events)

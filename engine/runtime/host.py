@@ -269,6 +269,11 @@ def _in_user_namespace() -> bool:
 
 
 def _has_apparmor() -> bool:
+    # Without its parser no profile can be loaded: containers then run without one, as Docker's do. Neither can
+    # they where the engine itself is in a container.
+    has_parser = shutil.which("apparmor_parser", path=f"{os.environ.get('PATH', os.defpath)}:/sbin:/usr/sbin")
+    if not has_parser or os.environ.get("container"):  # noqa: SIM112 - systemd's name for it
+        return False
     if _read("/sys/module/apparmor/parameters/enabled").strip() != "Y":
         return False
     try:
