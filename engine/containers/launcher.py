@@ -177,9 +177,9 @@ class Launcher:
         runtime = self.runtime(record)
         connecting = asyncio.ensure_future(self._networks.connect(sandbox))
         try:
-            await self._mount_root(record)
+            files = asyncio.to_thread(self._networks.write_files, record, sandbox, self.paths.data(record.id))
+            await asyncio.gather(self._mount_root(record), files)
             mounts = await self._mount_sources(record)
-            self._networks.write_files(record, sandbox, self.paths.data(record.id))
             spec = await self._specs.container(record, sandbox, self.cgroup(record), runtime, mounts)
             (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
             await connecting
