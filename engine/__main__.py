@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from engine import config as settings
+from engine import lean
 from engine.errors import PortsideError
 
 log = logging.getLogger("engine")
@@ -58,6 +59,8 @@ def _set_up_logging(config: settings.EngineConfig) -> None:
 
 
 async def _serve(command: settings.CommandLine) -> None:
+    lean.limit_arenas()
+    lean.defer_http_client()
     from engine.engine import Engine  # after the settings are checked: a bad one is told at once
 
     os.umask(0o022)

@@ -41,6 +41,7 @@ from engine.images.archives import ImageArchives
 from engine.images.listing import ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
+from engine.lean import give_back_memory
 from engine.lock import DataRootLock
 from engine.model.container import LogConfig
 from engine.model.system import AuthConfig, AuthResponse, Event
@@ -236,6 +237,7 @@ class Engine:
                     await web.SockSite(runner, listener, ssl_context=context).start()
                 gc.collect()
                 gc.freeze()
+                give_back_memory()
                 notify_ready()
                 log.info("ready: %s", ", ".join(self.config.hosts))
                 await self._stopping.wait()
