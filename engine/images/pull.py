@@ -165,8 +165,8 @@ class Puller:
                     work.append(tasks.create_task(self._layer(repository, item, parent, diff_id, below, reporter)))
                 layers = [await task for task in work]
                 reporter.finish()
-        except* (PortsideError, ConnectionError) as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:  # one layer's failure ended the others: that is what is told
+            raise _first(group) from group
         return layers
 
     async def _layer(

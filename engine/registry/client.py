@@ -210,9 +210,10 @@ class Repository:
     async def _request(self, endpoint: Endpoint, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
         answer = await self._send(endpoint, url, headers)
         if answer.status == 401:
+            problem = await _problem(answer)
             answer.close()
             if not await self._authenticate(endpoint, answer):
-                raise await _problem(answer)
+                raise problem
             answer = await self._send(endpoint, url, headers)
         if answer.status >= 400:
             try:
