@@ -22,6 +22,7 @@ from engine.errors import InvalidArgument, NotFound
 from engine.model.base import given
 from engine.model.container import ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig, Ulimit
 from engine.model.network import EndpointSettings, NetworkingConfig
+from engine.runtime.apparmor import DEFAULT_PROFILE
 from engine.runtime.host import HostFacts
 from engine.runtime.security import parse_security_options
 from engine.runtime.spec import MASKED_PATHS, READONLY_PATHS
@@ -111,9 +112,16 @@ def build_record(
         config=config,
         host_config=host_config,
         networks=_networks(work),
-        app_armor_profile=parse_security_options(host_config.security_opt or []).apparmor,
+        app_armor_profile=_apparmor_profile(host_config, host),
     )
     return record, work.warnings
+
+
+def _apparmor_profile(host_config: HostConfig, host: HostFacts) -> str:
+    asked = parse_security_options(host_config.security_opt or []).apparmor
+    if asked or not host.apparmor:
+        return asked
+    return "unconfined" if host_config.privileged else DEFAULT_PROFILE
 
 
 def _take_apart(request: ContainerCreateRequest, api_version: tuple[int, int]) -> _Request:

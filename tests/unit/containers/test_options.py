@@ -285,5 +285,9 @@ def test_an_image_for_another_machine() -> None:
     assert "platform (linux/arm64) does not match the detected host platform (linux/amd64)" in warnings[0]
 
 
-def test_apparmor_profile_is_taken_out_of_the_options() -> None:
+def test_apparmor_profile() -> None:
     assert create({"HostConfig": {"SecurityOpt": ["apparmor=mine"]}})[0].app_armor_profile == "mine"
+    assert create({})[0].app_armor_profile == ""
+    host = HostFacts(capabilities=NAMES, apparmor=True)
+    assert create({}, host=host)[0].app_armor_profile == "portside-default"
+    assert create({"HostConfig": {"Privileged": True}}, host=host)[0].app_armor_profile == "unconfined"
