@@ -31,6 +31,7 @@ from engine.containers.logrotate import LogRotator
 from engine.containers.manager import ContainerManager
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
+from engine.containers.questions import ContainerQuestions
 from engine.containers.record import ContainerRecord
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
@@ -153,7 +154,9 @@ class Engine:
             announce,
             index,
             creator,
-            self._host.cgroups.version,
+        )
+        self._questions = ContainerQuestions(
+            self._containers, launcher, self._images, self._networks, announce, self._host.cgroups.version
         )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(
@@ -167,7 +170,7 @@ class Engine:
     def _image_name(self, record: ContainerRecord) -> str:
         """Return what the list calls a container's image: its name as long as that means the same image."""
         name = record.config.image
-        if self._containers.image_id(name) == record.image_id or name.startswith("sha256:"):
+        if self._questions.image_id(name) == record.image_id or name.startswith("sha256:"):
             return name
         return record.image_id
 
@@ -200,7 +203,7 @@ class Engine:
         apis = (
             system,
             EventsApi(self._events),
-            ContainersApi(self._containers, self._listing, self._paths, self._inotify),
+            ContainersApi(self._containers, self._questions, self._listing, self._paths, self._inotify),
             ExecApi(self._execs),
             ImagesApi(self._images, ImageArchives(self._images), listing, puller),
             NetworksApi(self._networks),
@@ -210,7 +213,7 @@ class Engine:
 
     async def _all_containers(self) -> bytes:
         records = self._containers.index.records()
-        sizes = {record.id: await self._containers.sizes(record) for record in records}
+        sizes = {record.id: await self._questions.sizes(record) for record in records}
         return self._listing.encode(records, sizes)
 
     def _engine_id(self) -> str:

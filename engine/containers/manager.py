@@ -9,7 +9,6 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
@@ -22,13 +21,9 @@ from engine.containers.reconcile import Verdict, empty_trash, judge_all, started
 from engine.containers.record import ContainerRecord
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
-from engine.containers.stats import StatsReader
 from engine.containers.store import ContainerStore
-from engine.containers.top import refuse_restarting, top
-from engine.containers.views import inspect_view
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError
-from engine.model.container import ContainerCreateRequest, ContainerInspect, ContainerUpdateRequest, TopResponse
-from engine.runtime.cgrouptree import members
+from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
 
 SIGKILL = 9
 SIGTERM = 15
@@ -51,7 +46,6 @@ class ContainerManager:
         events: ContainerEvents,
         index: ContainerIndex,
         creator: Creator,
-        cgroup_version: int,
     ) -> None:
         """Wire the parts; ``lifecycle.remove`` becomes this manager's removal."""
         self._lifecycle = lifecycle
@@ -63,7 +57,6 @@ class ContainerManager:
         self._events = events
         self.index = index
         self._creator = creator
-        self._cgroup_version = cgroup_version
         self._containers: dict[str, Container] = {}
         lifecycle.remove = self._remove_by_itself
 
@@ -138,56 +131,6 @@ class ContainerManager:
         self._containers[record.id] = container
         self.index.add(record)
         return container
-
-    def image_id(self, image_ref: str) -> str | None:
-        """Return the ID of the image that a reference means, None when there is none."""
-        try:
-            return self._images.resolve(image_ref).id
-        except (NotFound, InvalidArgument):
-            return None
-
-    async def inspect(self, container: Container, *, size: bool = False) -> ContainerInspect:
-        """Return what the API shows of a container; ``size`` walks its files."""
-        record = container.record
-        paths = self._launcher.paths
-        try:
-            lower = self._images.lower_dirs(record.image_id)
-        except NotFound:  # removed by force while the container stayed
-            lower = []
-        return inspect_view(
-            record,
-            paths,
-            lower,
-            self._networks.netns_path(record.id),
-            container.exec_ids,
-            await self.sizes(record) if size else None,
-        )
-
-    async def sizes(self, record: ContainerRecord) -> tuple[int, int]:
-        """Return the bytes that a container has written, and those with its image's."""
-        written = await self._launcher.writable_size(record)
-        try:
-            return written, written + self._images.size_bytes(record.image_id)
-        except NotFound:
-            return written, written
-
-    async def top(self, container_ref: str, ps_arguments: str) -> TopResponse:
-        """Return what ps says of a container's processes."""
-        container = self.get(container_ref)
-        if container.is_restarting:
-            raise refuse_restarting(container.id)
-        container.require_running()
-        pids = await asyncio.to_thread(members, self._launcher.cgroup(container.record))
-        found = await top(pids or [container.record.state.pid], ps_arguments)
-        self._events.publish(container.record, "top")
-        return found
-
-    async def stats(self, container: Container) -> dict[str, Any] | None:
-        """Return a running container's figures of this moment, None when it does not run."""
-        if not container.is_running:
-            return None
-        reader = StatsReader(self._launcher.cgroup(container.record), version=self._cgroup_version)
-        return await asyncio.to_thread(reader.read, container.record.state.pid)
 
     def health_changed(self, container: Container) -> None:
         """Store and show a new result of a container's health check."""

@@ -17,6 +17,7 @@ from engine.containers.listing import ALLOWED_FILTERS, ContainerListing, build_q
 from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
+from engine.containers.questions import ContainerQuestions
 from engine.containers.record import ContainerRecord
 from engine.containers.stats import stopped, with_previous
 from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
@@ -54,10 +55,16 @@ class ContainersApi:
     """Handlers over a ContainerManager."""
 
     def __init__(
-        self, manager: ContainerManager, listing: ContainerListing, paths: ContainerPaths, inotify: Inotify
+        self,
+        manager: ContainerManager,
+        questions: ContainerQuestions,
+        listing: ContainerListing,
+        paths: ContainerPaths,
+        inotify: Inotify,
     ) -> None:
         """Serve ``manager``."""
         self._manager = manager
+        self._questions = questions
         self._listing = listing
         self._paths = paths
         self._inotify = inotify
@@ -106,14 +113,14 @@ class ContainersApi:
     async def stop(self, request: web.Request) -> web.StreamResponse:
         """``ContainerStop``: 204, or 304 when it does not run."""
         await self._manager.stop(
-            request.match_info["name"], timeout_s=query_int(request, "t"), signal=request.query.get("signal", "")
+            request.match_info["name"], timeout_s=query_int(request, "t"), signal=stop_signal(request)
         )
         return empty_response()
 
     async def restart(self, request: web.Request) -> web.StreamResponse:
         """``ContainerRestart``: 204."""
         await self._manager.restart(
-            request.match_info["name"], timeout_s=query_int(request, "t"), signal=request.query.get("signal", "")
+            request.match_info["name"], timeout_s=query_int(request, "t"), signal=stop_signal(request)
         )
         return empty_response()
 
@@ -140,6 +147,8 @@ class ContainersApi:
     async def update(self, request: web.Request) -> web.StreamResponse:
         """``ContainerUpdate``: 200 with warnings."""
         body = await decode_body(request, ContainerUpdateRequest)
+        if api_version(request) < (1, 40):
+            body.pids_limit = None
         warnings = await self._manager.update(request.match_info["name"], body)
         return json_response(ContainerUpdateResponse(warnings=warnings or None))
 
@@ -159,16 +168,20 @@ class ContainersApi:
         return empty_response()
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
-        """``ContainerWait``: the head goes out at once, the exit code when it is known."""
-        future = await self._manager.wait(request.match_info["name"], request.query.get("condition", ""))
+        """``ContainerWait``: the head goes out at once (from API 1.30 on), the exit code when it is known."""
+        knows_conditions = api_version(request) >= (1, 30)
+        condition = request.query.get("condition", "") if knows_conditions else ""
+        future = await self._manager.wait(request.match_info["name"], condition)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         try:
-            await response.prepare(request)
+            if knows_conditions:
+                await response.prepare(request)
             answer = WaitResponse(status_code=await future)
         except PortsideError as error:
             answer = WaitResponse(status_code=0, error=WaitExitError(message=error.message))
         finally:
             future.cancel()
+        await response.prepare(request)
         await response.write(msgspec.json.encode(answer) + b"\n")
         await response.write_eof()
         return response
@@ -289,26 +302,26 @@ class ContainersApi:
     async def inspect(self, request: web.Request) -> web.StreamResponse:
         """``ContainerInspect``."""
         container = self._manager.get(request.match_info["name"])
-        return json_response(await self._manager.inspect(container, size=query_bool(request, "size")))
+        return json_response(await self._questions.inspect(container, size=query_bool(request, "size")))
 
     async def top(self, request: web.Request) -> web.StreamResponse:
         """``ContainerTop``: ps of the container's processes."""
-        return json_response(await self._manager.top(request.match_info["name"], request.query.get("ps_args", "")))
+        return json_response(await self._questions.top(request.match_info["name"], request.query.get("ps_args", "")))
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """``ContainerStats``: once a second, or once with ``stream=0`` (``one-shot``: without the second before)."""
         container = self._manager.get(request.match_info["name"])
         stream = query_bool(request, "stream", default=True)
-        one_shot = query_bool(request, "one-shot")
+        one_shot = query_bool(request, "one-shot") and api_version(request) >= (1, 41)
         if one_shot and stream:
             raise InvalidArgument("cannot have stream=true and one-shot=true")
         answer = JsonStream(request)
         before: dict[str, Any] | None = None
         if not stream and not one_shot:
-            before = await self._manager.stats(container)
+            before = await self._questions.stats(container)
             await asyncio.sleep(_STATS_EVERY_S)
         while container.id and not container.removed.is_set():
-            body = await self._manager.stats(container)
+            body = await self._questions.stats(container)
             item = stopped(container.name, container.id) if body is None else None
             await answer.send(item or with_previous(body or {}, before, container.name, container.id))
             if not stream:
@@ -325,13 +338,14 @@ class ContainersApi:
             limit=query_int(request, "limit", 0) or 0,
             filters=parse_filters(request.query.get("filters", ""), ALLOWED_FILTERS),
             find=self._manager.index.find,
-            find_image=self._manager.image_id,
+            find_image=self._questions.image_id,
         )
         records = self._listing.select(query, self._manager.index.records())
         sizes = None
         if query_bool(request, "size"):
-            sizes = {record.id: await self._manager.sizes(record) for record in records}
-        return raw_json_response(self._listing.encode(records, sizes))
+            sizes = {record.id: await self._questions.sizes(record) for record in records}
+        annotations = api_version(request) >= (1, 46)
+        return raw_json_response(self._listing.encode(records, sizes, annotations=annotations))
 
     async def prune(self, request: web.Request) -> web.StreamResponse:
         """``ContainerPrune``: 200 with what went; filters ``until`` and ``label``."""
@@ -350,6 +364,11 @@ class ContainersApi:
 
         removed, freed = await self._manager.prune(accepts)
         return json_response(ContainersPruneReport(containers_deleted=removed or None, space_reclaimed=freed))
+
+
+def stop_signal(request: web.Request) -> str:
+    """Return the signal that a stop asks for, which older versions than 1.42 cannot."""
+    return request.query.get("signal", "") if api_version(request) >= (1, 42) else ""
 
 
 def parse_tail(text: str) -> int | None:
