@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from engine.images.intake import Contents, in_thread, store_archive, store_blob
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, names_of
 from engine.images.records import ImageRecord, decode_file
+from engine.lean import give_back_memory
 from engine.model.image import ImageConfig
 from engine.wire.references import Reference, parse_reference
 from engine.wire.times import format_ns
@@ -71,7 +74,7 @@ class ImageArchives:
 
         Raises InvalidArgument for what is no such archive; images before a damaged one stay.
         """
-        async with self._images.working():
+        async with self._images.working(), _tidy():
             contents = await in_thread(source, lambda reader: store_archive(reader, self._images.blobs))
             if "manifest.json" in contents.small:
                 entries = _decode(contents.small["manifest.json"], list[_ArchiveEntry], "manifest.json")
@@ -170,7 +173,7 @@ class ImageArchives:
         """Make an image of one layer out of a tar; return its ID. ``platform`` is (os, architecture)."""
         config = ImageConfig()
         apply_changes(config, changes)
-        async with self._images.working():
+        async with self._images.working(), _tidy():
             blob = await in_thread(source, lambda reader: store_blob(reader, self._images.blobs))
             layer = await self._images.layers.unpack("", "", blob)
             created = format_ns(time.time_ns())
@@ -229,6 +232,11 @@ class ImageArchives:
 
     async def save(self, images: list[tuple[ImageRecord, list[Reference]]]) -> AsyncIterator[bytes]:
         """Yield one tar with images: OCI layout and Docker's manifest.json over the same blobs."""
+        async with _tidy():
+            async for block in self._save(images):
+                yield block
+
+    async def _save(self, images: list[tuple[ImageRecord, list[Reference]]]) -> AsyncIterator[bytes]:
         index: list[dict[str, Any]] = []
         entries: list[dict[str, Any]] = []
         small: dict[str, bytes] = {}
@@ -310,7 +318,16 @@ class ImageArchives:
         yield bytes(-size % 512)
 
 
-def blob_suffix(path: Any) -> str:  # noqa: ANN401 - a Path; kept loose for the fake in tests
+@asynccontextmanager
+async def _tidy() -> AsyncIterator[None]:
+    """Give the memory of large work back when it is over."""
+    try:
+        yield
+    finally:
+        give_back_memory()
+
+
+def blob_suffix(path: Path) -> str:
     """Return what a layer's media type says of its compression."""
     with path.open("rb") as file:
         head = file.read(4)

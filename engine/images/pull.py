@@ -21,10 +21,10 @@ from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, platform_mismatch
 from engine.images.records import decode_file
+from engine.lean import give_back_memory
 from engine.model.system import AuthConfig
 from engine.registry.client import RegistryProblem, Repository, explain
 from engine.registry.hosts import RegistrySettings
-from engine.runtime.heap import release_memory
 from engine.wire.references import Reference
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Puller:
         except RegistryProblem as problem:
             raise explain(problem, reference.familiar, reference.familiar_name) from problem
         finally:
-            release_memory()
+            give_back_memory()
 
     async def _finish(self, reference: Reference, *, is_news: bool, progress: Progress) -> None:
         news = "Downloaded newer image for" if is_news else "Image is up to date for"
