@@ -13,6 +13,11 @@ import pytest
 from tests.engine_process import EngineProcess
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--rounds``: how often the survival test kills the engine."""
+    parser.addoption("--rounds", type=int, default=10)
+
+
 def _can_run_engines() -> bool:
     return os.geteuid() == 0 and shutil.which("conmon") is not None
 
