@@ -1,0 +1,1 @@
+"""A power cut, again and again: what the API acknowledged is still there. Run by hand, see ``__main__``."""
