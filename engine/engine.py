@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import shutil
 import socket
-import ssl
 import uuid
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -63,7 +63,7 @@ from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
 from engine.server.images import ImagesApi
 from engine.server.info import InfoSource
-from engine.server.listeners import close_listeners, notify_ready, open_listeners
+from engine.server.listeners import Listener, close_listeners, notify_ready, open_listeners
 from engine.server.networks import NetworksApi
 from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
@@ -106,6 +106,9 @@ class Engine:
         self._runtimes = RuntimeCatalog(config.exec_root / "runtimes", _binaries(config.runtimes))
         self._runtimes.choose_default(config.runtime)
         self._images = ImageManager(self._database, config.data_root, self._events)
+        self._puller = Puller(
+            self._images, lambda: _registry_settings(self.config), go_arch(), config.max_concurrent_downloads
+        )
         self._mounter = Mounter(self._images.layers.root)
         self._paths = ContainerPaths(config.data_root, config.exec_root)
         index = ContainerIndex()
@@ -177,12 +180,11 @@ class Engine:
     def _notice(self, event: Event) -> None:
         if event.type == "image":
             self._listing.forget_all()
+        elif event.action == "destroy" and event.type == "container" and self._images.table.hidden():
+            self._lifecycle.spawn(_nothing(self._images.collect()), "freeing an image that was kept for a container")
 
     def _app(self) -> web.Application:
         listing = ImageListing(self._images)
-        puller = Puller(
-            self._images, lambda: _registry_settings(self.config), go_arch(), self.config.max_concurrent_downloads
-        )
         info = InfoSource(
             self._engine_id(),
             lambda: self.config,
@@ -205,7 +207,7 @@ class Engine:
             EventsApi(self._events),
             ContainersApi(self._containers, self._questions, self._listing, self._paths, self._inotify),
             ExecApi(self._execs),
-            ImagesApi(self._images, ImageArchives(self._images), listing, puller),
+            ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             NetworksApi(self._networks),
             VolumesApi(self._volumes),
         )
@@ -226,9 +228,9 @@ class Engine:
 
     async def run(self) -> None:
         """Recover what an earlier engine left, then serve until ``stop``."""
-        sockets: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        listeners: list[Listener] = []
         try:
-            sockets = open_listeners(self.config)
+            listeners = open_listeners(self.config)
             async with asyncio.TaskGroup() as tasks:
                 self._lifecycle.use_tasks(tasks)
                 await self._start()
@@ -236,8 +238,8 @@ class Engine:
                     self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=_DRAIN_S
                 )
                 await runner.setup()
-                for listener, context in sockets:
-                    await web.SockSite(runner, listener, ssl_context=context).start()
+                for listener in listeners:
+                    await web.SockSite(runner, listener.socket, ssl_context=listener.context).start()
                 gc.collect()
                 gc.freeze()
                 give_back_memory()
@@ -250,7 +252,7 @@ class Engine:
                 await runner.cleanup()
                 self._lifecycle.end_tasks()
         finally:
-            close_listeners(self.config, [item for item, _ in sockets])
+            close_listeners(listeners)
             await self._close()
 
     async def _start(self) -> None:
@@ -267,8 +269,18 @@ class Engine:
 
     def reload(self, config: EngineConfig) -> None:
         """Take over the settings that can change while the engine runs."""
+        if config.max_concurrent_downloads != self.config.max_concurrent_downloads:
+            self._puller.limit(config.max_concurrent_downloads)
         self.config = config
-        attributes = {"name": socket.gethostname(), "debug": str(config.debug).lower()}
+        attributes = {
+            "name": socket.gethostname(),
+            "debug": str(config.debug).lower(),
+            "labels": json.dumps(config.labels),
+            "insecure-registries": json.dumps(config.insecure_registries),
+            "registry-mirrors": json.dumps(config.registry_mirrors),
+            "live-restore": "true",
+            "max-concurrent-downloads": str(config.max_concurrent_downloads),
+        }
         self._events.publish("daemon", "reload", self._engine_id(), attributes)
 
     async def _close(self) -> None:
