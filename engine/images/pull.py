@@ -57,6 +57,10 @@ class Puller:
         self._unpacking = asyncio.Semaphore(2)
         self._downloads: dict[str, _Download] = {}
 
+    def limit(self, downloads: int) -> None:
+        """Let ``downloads`` go on at once from now on; those that go on already do not count."""
+        self._slots = asyncio.Semaphore(downloads)
+
     async def pull(
         self, reference: Reference, platform: str, credentials: AuthConfig | None, progress: Progress
     ) -> None:
@@ -341,9 +345,8 @@ class _Reporter:
 
 def progress_bar(current: int, total: int) -> str:
     """Return Docker's bar of 50 characters with the sizes."""
-    filled = min(50, 50 * current // total)
-    bar = "=" * filled + (">" if filled < 50 else "")
-    return f"[{bar:<50}]  {_size(current)}/{_size(total)}"
+    filled = min(50, 100 * current // total // 2)
+    return f"[{'=' * filled}>{' ' * (50 - filled)}] {_size(current):>8}/{_size(total)}"
 
 
 def _size(value: float) -> str:

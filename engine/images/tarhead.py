@@ -136,7 +136,7 @@ def parse_pax(data: bytes) -> dict[bytes, bytes]:
             raise TarError("invalid pax header") from error
         record = data[space + 1 : position + length]
         key, found, value = record.partition(b"=")
-        if space < 0 or length <= 0 or not found or not value.endswith(b"\n"):
+        if space < 0 or not 0 < length <= len(data) - position or not found or not value.endswith(b"\n"):
             raise TarError("invalid pax header")
         if key in _SPARSE_PIECE:  # version 0.0 repeats these two: gather them as 0.1 has them
             key, before = _SPARSE + b"map", records.get(_SPARSE + b"map")
