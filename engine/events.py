@@ -6,18 +6,23 @@ Source: Engine API, ``SystemEvents``; moby's daemon/events.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 import msgspec
 
+from engine.errors import Unavailable
 from engine.model.system import Event, EventActor
 from engine.store.database import Database
+from engine.wire.times import MAX_NS
 
 _KEPT = 10_000
 _TRIM_EVERY = 500
 _QUEUE_LENGTH = 10_000
+_PAGE = 500
 
 
 class EventSink(Protocol):
@@ -105,7 +110,14 @@ class EventBus:
             time=moment // 1_000_000_000,
             time_nano=moment,
         )
-        data = msgspec.json.encode(event)
+        with suppress(Unavailable):  # the engine is stopping: nobody reads the journal before the next start
+            self._write(moment, msgspec.json.encode(event))
+        for subscription in list(self._subscriptions):
+            subscription.put(event)
+        for listener in self._listeners:
+            listener(event)
+
+    def _write(self, moment: int, data: bytes) -> None:
         self._database.write_soon(("INSERT INTO events (time_ns, record) VALUES (?, ?)", (moment, data)))
         self._untrimmed += 1
         if self._untrimmed >= _TRIM_EVERY:
@@ -113,10 +125,6 @@ class EventBus:
             self._database.write_soon(
                 ("DELETE FROM events WHERE seq <= (SELECT MAX(seq) FROM events) - ?", (_KEPT,)),
             )
-        for subscription in list(self._subscriptions):
-            subscription.put(event)
-        for listener in self._listeners:
-            listener(event)
 
     def subscribe(self) -> Subscription:
         """Return a subscription to what is published from now on."""
@@ -128,36 +136,41 @@ class EventBus:
         """Forget a subscription."""
         self._subscriptions.discard(subscription)
 
-    def past(self, since_ns: int, until_ns: int) -> list[Event]:
-        """Return the journal's events from ``since_ns`` to ``until_ns`` (0: no end), oldest first."""
-        rows = self._database.read(
-            "SELECT record FROM events WHERE time_ns >= ? AND (? = 0 OR time_ns <= ?) ORDER BY seq",
-            (since_ns, until_ns, until_ns),
-        )
-        return [_decoder.decode(row[0]) for row in rows]
+    async def past(self, since_ns: int, until_ns: int, last: int | None = None) -> AsyncGenerator[Event, None]:
+        """Yield the journal's events from ``since_ns`` to ``until_ns`` (0: no end), oldest first.
+
+        ``last`` is the number of the last event to yield; None takes all.
+        """
+        first = 0
+        limit = MAX_NS if last is None else last
+        while True:  # in pages: a client that asks for the whole journal must not make it lie in memory
+            rows = self._database.read(
+                "SELECT seq, record FROM events WHERE seq > ? AND seq <= ? AND time_ns >= ? AND (? = 0 OR time_ns <= ?)"
+                " ORDER BY seq LIMIT ?",
+                (first, limit, since_ns, until_ns, until_ns, _PAGE),
+            )
+            for _, record in rows:
+                yield _decoder.decode(record)
+            if len(rows) < _PAGE:
+                return
+            first = rows[-1][0]
 
     async def stream(self, since_ns: int, until_ns: int) -> AsyncGenerator[Event, None]:
         """Yield past events when ``since_ns`` or ``until_ns`` asks for them, then new ones until ``until_ns``."""
+        only_past = until_ns != 0 and until_ns < time.time_ns()
         subscription = self.subscribe()
         try:
-            await self._database.write(lambda _: None)  # what was published before is in the journal now
-            seen: set[tuple[int, str, str, str]] = set()
-            if since_ns or (until_ns and until_ns < time.time_ns()):
-                for event in self.past(since_ns, until_ns):
-                    seen.add(_key(event))
-                    yield event
-            while True:
-                remaining_s = (until_ns - time.time_ns()) / 1e9 if until_ns else None
-                if remaining_s is not None and remaining_s <= 0:
-                    return
-                try:
-                    item = await asyncio.wait_for(subscription.next(), remaining_s)
-                except TimeoutError:
-                    return
+            if since_ns or until_ns:
+                # In line behind the writes of all that was published before, and before those of all that
+                # the subscription gets: together the journal up to here and the subscription are complete.
+                last = await self._database.write(_last_number)
+                async with aclosing(self.past(since_ns, until_ns, last)) as events:
+                    async for event in events:
+                        yield event
+            while not only_past:
+                item = await _next_until(subscription, until_ns)
                 if item is None:
                     return
-                if _key(item) in seen:
-                    continue  # sent out of the journal already
                 yield item
         finally:
             subscription.close()
@@ -168,8 +181,19 @@ class EventBus:
             subscription.close()
 
 
-def _key(event: Event) -> tuple[int, str, str, str]:
-    return event.time_nano, event.type, event.action, event.actor.id
+async def _next_until(subscription: Subscription, until_ns: int) -> Event | None:
+    """Return the next event; None after ``until_ns`` (0: never) or when the subscription has ended."""
+    if not until_ns:
+        return await subscription.next()
+    try:
+        event = await asyncio.wait_for(subscription.next(), max(0.0, (until_ns - time.time_ns()) / 1e9))
+    except TimeoutError:
+        return None
+    return event if event is not None and event.time_nano <= until_ns else None
+
+
+def _last_number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT COALESCE(MAX(seq), 0) FROM events").fetchone()[0])
 
 
 _decoder = msgspec.json.Decoder(Event)

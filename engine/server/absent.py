@@ -12,27 +12,28 @@ _NO_SWARM = (
     "and try again."
 )
 _ABSENT: tuple[tuple[str, str, str], ...] = (
-    ("POST", "/build", "building images"),
-    ("POST", "/build/cancel", "building images"),
-    ("POST", "/session", "BuildKit sessions"),
-    ("POST", "/grpc", "BuildKit sessions"),
-    ("POST", "/commit", "committing containers"),
-    ("GET", "/containers/{name}/archive", "copying out of containers"),
-    ("HEAD", "/containers/{name}/archive", "copying out of containers"),
-    ("PUT", "/containers/{name}/archive", "copying into containers"),
-    ("GET", "/containers/{name}/export", "exporting containers"),
-    ("GET", "/containers/{name}/changes", "listing changes of containers"),
-    ("GET", "/containers/{name}/attach/ws", "attaching by websocket"),
-    ("GET", "/containers/{name}/checkpoints", "checkpoints"),
-    ("POST", "/containers/{name}/checkpoints", "checkpoints"),
-    ("GET", "/distribution/{name:.+}/json", "inspecting images of registries"),
-    ("GET", "/plugins", "plugins"),
-    ("POST", "/plugins/pull", "plugins"),
-    ("GET", "/plugins/privileges", "plugins"),
-    ("POST", "/plugins/create", "plugins"),
-    ("GET", "/plugins/{name:.+}/json", "plugins"),
-    ("DELETE", "/plugins/{name:.+}", "plugins"),
-    ("POST", "/plugins/{name:.+}/{verb:enable|disable|push|upgrade|set}", "plugins"),
+    ("POST", "/build", "building images is"),
+    ("POST", "/build/cancel", "building images is"),
+    ("POST", "/session", "BuildKit sessions are"),
+    ("POST", "/grpc", "BuildKit sessions are"),
+    ("POST", "/commit", "committing containers is"),
+    ("GET", "/containers/{name}/archive", "copying out of containers is"),
+    ("HEAD", "/containers/{name}/archive", "copying out of containers is"),
+    ("PUT", "/containers/{name}/archive", "copying into containers is"),
+    ("GET", "/containers/{name}/export", "exporting containers is"),
+    ("GET", "/containers/{name}/changes", "listing changes of containers is"),
+    ("GET", "/containers/{name}/attach/ws", "attaching by websocket is"),
+    ("GET", "/containers/{name}/checkpoints", "checkpoints are"),
+    ("POST", "/containers/{name}/checkpoints", "checkpoints are"),
+    ("DELETE", "/containers/{name}/checkpoints/{checkpoint}", "checkpoints are"),
+    ("GET", "/distribution/{name:.+}/json", "inspecting images of registries is"),
+    ("GET", "/plugins", "plugins are"),
+    ("POST", "/plugins/pull", "plugins are"),
+    ("GET", "/plugins/privileges", "plugins are"),
+    ("POST", "/plugins/create", "plugins are"),
+    ("GET", "/plugins/{name:.+}/json", "plugins are"),
+    ("DELETE", "/plugins/{name:.+}", "plugins are"),
+    ("POST", "/plugins/{name:.+}/{verb:enable|disable|push|upgrade|set}", "plugins are"),
 )
 _SWARM: tuple[tuple[str, str], ...] = (
     ("GET", "/swarm"), ("GET", "/swarm/unlockkey"), ("POST", "/swarm/update"), ("POST", "/swarm/unlock"),
@@ -49,7 +50,7 @@ _SWARM: tuple[tuple[str, str], ...] = (
 
 def _refusing(what: str) -> Handler:
     async def refuse(request: web.Request) -> web.StreamResponse:
-        raise NotSupported(f"{what} is not supported by Portside yet")
+        raise NotSupported(f"{what} not supported by Portside yet")
 
     return refuse
 

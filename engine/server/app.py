@@ -25,6 +25,9 @@ MIN_VERSION = (1, 24)
 _VERSIONED = re.compile(r"/v([0-9.]+)(/.*)")
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 _MAX_FIELD_BYTES = 64 * 1024
+_MAX_DIGITS = 9
+_SHOWN_CHARACTERS = 200
+_STARTED: web.RequestKey[bool] = web.RequestKey("started", bool)
 
 HEADERS = {
     "Api-Version": "1.51",
@@ -36,7 +39,7 @@ HEADERS = {
 
 def parse_version(text: str) -> tuple[int, int]:
     """Return an API version; what is missing counts as 0, as moby compares them."""
-    numbers = [int(word) if word.isdigit() else 0 for word in text.split(".")] + [0, 0]
+    numbers = [int(word[:_MAX_DIGITS]) if word else 0 for word in text.split(".")] + [0, 0]
     return numbers[0], numbers[1]
 
 
@@ -80,7 +83,7 @@ def _compile(path: str) -> re.Pattern[str]:
     pattern = ""
     position = 0
     for found in _PLACEHOLDER.finditer(path):
-        pattern += re.escape(path[position : found.start()]) + f"(?P<{found[1]}>{found[2] or '[^/]+'})"
+        pattern += re.escape(path[position : found.start()]) + f"(?P<{found[1]}>{found[2] or '.+'})"
         position = found.end()
     return re.compile(pattern + re.escape(path[position:]))
 
@@ -100,8 +103,8 @@ class _Dispatcher:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         asked = ""
+        path = request.path
         try:
-            path = request.path
             version = MAX_VERSION
             if (found := _VERSIONED.fullmatch(path)) is not None:
                 asked, path = found.groups()
@@ -115,7 +118,9 @@ class _Dispatcher:
         except PortsideError as error:
             status = status_of(error)
             if status >= 500:
-                log.info("%s %s: %s", request.method, request.path, error.message)
+                log.info("%s %s: %s", request.method, request.path[:_SHOWN_CHARACTERS], error.message)
+            if _STARTED in request:
+                return _cut_off(request)
             if asked and parse_version(asked) < MIN_VERSION:  # such an old client prints the body as it is
                 return web.Response(status=status, text=f"{error.message}\n")
             return error_response(status, error.message)
@@ -124,7 +129,9 @@ class _Dispatcher:
         except web.HTTPException as error:
             return error_response(error.status, error.reason)
         except Exception:  # the edge of a request: the server goes on, the log has the traceback
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, request.path[:_SHOWN_CHARACTERS])
+            if _STARTED in request:
+                return _cut_off(request)
             return error_response(500, "internal error: the engine's log has the details")
 
     def _find(self, request: web.Request, path: str, version: tuple[int, int]) -> Handler | None:
@@ -136,7 +143,15 @@ class _Dispatcher:
         return found[0].handler
 
 
+def _cut_off(request: web.Request) -> web.StreamResponse:
+    """Close a connection whose answer has begun: that is the only way left to say that it is not whole."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response(status=500)  # goes nowhere
+
+
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    request[_STARTED] = True
     response.headers.update(HEADERS)
 
 

@@ -124,7 +124,7 @@ class InfoSource:
             "Isolation": "",
             "InitBinary": str(config.init_path or host.init_path or ""),
             "ContainerdCommit": {"ID": ""},
-            "RuncCommit": {"ID": versions.get(runtime, "")},
+            "RuncCommit": {"ID": versions.get("runc", "")},
             "InitCommit": {"ID": ""},
             "SecurityOptions": self._security_options(config),
             "CDISpecDirs": [],

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.config import EngineConfig
@@ -19,32 +20,45 @@ _BACKLOG = 1024
 _FIRST_SYSTEMD_FD = 3
 
 
-def open_listeners(config: EngineConfig) -> list[tuple[socket.socket, ssl.SSLContext | None]]:
-    """Return listening sockets for every host of the settings, TLS contexts beside those of TCP.
+@dataclass(frozen=True)
+class Listener:
+    """A listening socket; ``context`` is TLS's, ``path`` and ``inode`` are those of a unix socket of ours."""
+
+    socket: socket.socket
+    context: ssl.SSLContext | None = None
+    path: Path | None = None
+    inode: int = 0
+
+
+def open_listeners(config: EngineConfig) -> list[Listener]:
+    """Return listeners for every host of the settings.
 
     Raises Conflict when another engine serves a socket, InvalidArgument or Unavailable when one cannot be
     opened; what was opened before is closed again.
     """
-    opened: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+    opened: list[Listener] = []
     try:
         for host in config.hosts:
             scheme, _, rest = host.partition("://")
             if scheme == "unix":
-                opened.append((_open_unix(Path(rest), config.group), None))
+                opened.append(_open_unix(Path(rest), config.group))
             elif scheme == "tcp":
-                opened.append((_open_tcp(rest), _tls_context(config)))
+                context = _tls_context(config)
+                opened.append(Listener(_open_tcp(rest), context))
             else:
-                opened += [(item, None) for item in _systemd_sockets()]
+                opened += [Listener(item) for item in _systemd_sockets()]
     except BaseException:
-        for item, _ in opened:
-            item.close()
+        close_listeners(opened)
         raise
     return opened
 
 
-def _open_unix(path: Path, group: str) -> socket.socket:
-    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    _clear_stale(path)
+def _open_unix(path: Path, group: str) -> Listener:
+    try:
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _clear_stale(path)
+    except OSError as error:
+        raise Unavailable(f"socket {path}: {error.strerror}", hint="choose another --host") from error
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
     try:
@@ -54,10 +68,11 @@ def _open_unix(path: Path, group: str) -> socket.socket:
         raise Unavailable(f"socket {path}: {error.strerror}", hint="choose another --host") from error
     finally:
         os.umask(before)
+    opened = Listener(server, path=path, inode=path.lstat().st_ino)
     _give_to_group(path, group)
     server.listen(_BACKLOG)
     server.setblocking(False)
-    return server
+    return opened
 
 
 def _clear_stale(path: Path) -> None:
@@ -95,7 +110,7 @@ def _give_to_group(path: Path, group: str) -> None:
 
 def _open_tcp(address: str) -> socket.socket:
     name, _, port = address.rpartition(":")
-    name = name.strip("[]")
+    name = name.strip("[]") or "0.0.0.0"
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -135,13 +150,17 @@ def _systemd_sockets() -> list[socket.socket]:
     return sockets
 
 
-def close_listeners(config: EngineConfig, sockets: list[socket.socket]) -> None:
-    """Close sockets and remove those of ours from the file system."""
-    for item in sockets:
-        item.close()
-    for host in config.hosts:
-        if host.startswith("unix://"):
-            Path(host.removeprefix("unix://")).unlink(missing_ok=True)
+def close_listeners(listeners: list[Listener]) -> None:
+    """Close sockets and remove those that we made from the file system, but not what took their place."""
+    for item in listeners:
+        item.socket.close()
+        if item.path is None:
+            continue
+        try:
+            if item.path.lstat().st_ino == item.inode:
+                item.path.unlink()
+        except FileNotFoundError:
+            continue
 
 
 def notify_ready() -> None:

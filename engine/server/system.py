@@ -129,6 +129,9 @@ class SystemApi:
         if not kinds or "build-cache" in kinds:
             usage.build_cache = []
         answer = msgspec.to_builtins(usage)
+        if api_version(request) < (1, 44):
+            for image in answer["Images"] or ():
+                image["VirtualSize"] = image["Size"]
         if not kinds or "container" in kinds:
             answer["Containers"] = msgspec.json.decode(await self._containers())
         return json_response(answer)

@@ -10,17 +10,22 @@ from engine.errors import InvalidArgument
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 SECOND_NS = 1_000_000_000
+MAX_NS = 2**63 - 1
+"""The last moment that 64 bits hold, in the year 2262."""
 
+_MAX_TEXT = 100
 _UNITS_NS = {
     "ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 1_000_000, "s": SECOND_NS, "m": 60 * SECOND_NS,
     "h": 3600 * SECOND_NS,
 }  # fmt: skip
 _DURATION = re.compile(
-    r"[-+]?(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*"
+    r"[-+]?(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))*",
+    re.ASCII,
 )
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?(Z|[+-]\d\d:\d\d)?"
+    r"(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?(Z|[+-]\d\d:\d\d)?",
+    re.ASCII,
 )
 
 
@@ -69,10 +74,18 @@ def parse_duration(text: str) -> int:
 def parse_moment(text: str, now_ns: int | None = None) -> int:
     """Return nanoseconds since 1970 of ``since`` and ``until``: Unix seconds with a fraction, RFC 3339, or a
     duration before now. Empty is 0. Raises InvalidArgument.
+
+    What is before 1678 or after 2262 comes as the ends of the 64 bits.
     """
+    return max(-MAX_NS, min(MAX_NS, _parse_moment(text, now_ns)))
+
+
+def _parse_moment(text: str, now_ns: int | None) -> int:
     if not text:
         return 0
-    if re.fullmatch(r"-?\d+(\.\d{1,9})?", text):
+    if len(text) > _MAX_TEXT:
+        raise InvalidArgument(f"invalid time: {len(text)} characters")
+    if re.fullmatch(r"-?\d+(\.\d{1,9})?", text, re.ASCII):
         whole, _, fraction = text.partition(".")
         value = abs(int(whole)) * SECOND_NS + int(fraction.ljust(9, "0") or 0)
         return -value if text.startswith("-") else value
