@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from desktop.pages.images.presenter import PullStep
 from engine.client import EngineClient
 from engine.errors import NotFound, PortsideError
 from engine.model.container import ContainerCreateRequest
 
-_TAIL_LINES = "5000"
+_TAIL_LINES = "10000"
 
 
 class ClientActions:
@@ -36,11 +37,18 @@ class ClientActions:
         """Remove a container."""
         await self._client.containers.remove(ref, force=force, volumes=volumes)
 
-    async def logs(self, container_id: str) -> AsyncIterator[bytes]:
-        """Yield what a container wrote, from the last 5,000 lines on, and go on following."""
-        async with self._client.containers.logs(container_id, follow=True, tail=_TAIL_LINES) as stream:
+    async def logs(self, container_id: str, *, timestamps: bool) -> AsyncIterator[tuple[bytes, bool]]:
+        """Yield what a container wrote and whether to stderr, from the last 10,000 lines on, and go on following."""
+        stream = self._client.containers.logs(container_id, follow=True, tail=_TAIL_LINES, timestamps=timestamps)
+        async with stream:
             async for output in stream:
-                yield output.data
+                yield output.data, output.stream == "stderr"
+
+    @asynccontextmanager
+    async def stats(self, container_id: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Open the stream of a container's stats."""
+        async with self._client.containers.stats(container_id) as stream:
+            yield stream
 
     async def inspect(self, container_id: str) -> bytes:
         """Return a container's configuration as JSON."""
@@ -69,6 +77,11 @@ class ImageClientActions:
     async def remove(self, ref: str, *, force: bool) -> None:
         """Delete an image or one of its names."""
         await self._client.images.remove(ref, force=force)
+
+    async def prune(self) -> tuple[int, int]:
+        """Delete images without a name that nothing uses; return how many names and layers, and the bytes freed."""
+        report = await self._client.images.prune()
+        return len(report.images_deleted or ()), report.space_reclaimed
 
     async def run(self, request: ContainerCreateRequest, name: str) -> str:
         """Create and start a container; one that does not start is removed again."""

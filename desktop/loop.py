@@ -33,14 +33,19 @@ class Scope:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` until it ends or the scope is closed."""
+    def run(self, work: Coroutine[Any, Any, None]) -> Callable[[], None]:
+        """Run ``work`` until it ends or the scope is closed; the call that is returned cancels it."""
         if self._closed:
             work.close()
-            return
+            return lambda: None
         task = asyncio.get_event_loop().create_task(self._supervised(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+        def cancel() -> None:
+            task.cancel()
+
+        return cancel
 
     async def _supervised(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from engine.errors import Forbidden, PortsideError
 
@@ -24,7 +23,10 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class Connection:
-    """The connection as it is: ``since_s`` in seconds since 1970; ``detail`` the exact error behind it."""
+    """The connection as it is: ``since_s`` in seconds since 1970; ``detail`` the exact error behind it.
+
+    ``can_start`` says that the engine is this machine's, which can be started from here.
+    """
 
     stage: Stage
     since_s: float
@@ -33,45 +35,43 @@ class Connection:
     name: str = ""
     step: str = ""
     detail: str = ""
+    can_start: bool = False
 
     @property
     def sentence(self) -> str:
         """What the line says."""
         who = self.name or "The engine"
-        if self.stage is Stage.RUNNING:
-            return f"{who} {self.version} is running"
-        if self.stage is Stage.NOT_INSTALLED:
-            return "No engine is installed on this machine"
-        if self.stage is Stage.STOPPED:
-            return f"{who} is not running"
-        if self.stage is Stage.STARTING:
-            return f"{who} is starting: {self.step or 'waiting for its first answer'}"
-        if self.stage is Stage.CONNECTING:
-            return f"Connecting to {self.endpoint}"
-        if self.stage is Stage.REFUSED:
-            return f"You may not use the engine at {self.endpoint}"
-        return f"{who} does not answer"
+        return {
+            Stage.RUNNING: f"{who} {self.version} is running",
+            Stage.NOT_INSTALLED: "No engine is installed on this machine",
+            Stage.STOPPED: f"{who} is not running",
+            Stage.STARTING: f"{who} is starting: {self.step or 'waiting for its first answer'}",
+            Stage.CONNECTING: f"Connecting to {self.endpoint}",
+            Stage.REFUSED: "You may not use this engine",
+            Stage.LOST: f"{who} does not answer",
+        }[self.stage]
 
     @property
     def button(self) -> str:
         """The one button that helps, "" for none."""
-        return {
-            Stage.NOT_INSTALLED: "How to install",
-            Stage.STOPPED: "Start the engine",
-            Stage.LOST: "Start the engine",
-            Stage.REFUSED: "How to get access",
-        }.get(self.stage, "")
+        if self.stage is Stage.NOT_INSTALLED:
+            return "How to install"
+        if self.stage is Stage.REFUSED:
+            return "How to get access"
+        if self.stage in (Stage.STOPPED, Stage.LOST):
+            return "Start the engine" if self.can_start else "Try again now"
+        return ""
 
 
-def judge_failure(error: PortsideError, *, was_running: bool, is_installed: bool) -> Stage:
-    """Return the stage that a failed connection means."""
-    if isinstance(error, Forbidden) or _errno_of(error) == errno.EACCES:
+def judge_failure(error: PortsideError, *, was_running: bool, is_ours: bool, is_installed: bool) -> Stage:
+    """Return the stage that a failed connection means; ``is_ours`` for this machine's own engine."""
+    reason = _errno_of(error)
+    if isinstance(error, Forbidden) or reason in (errno.EACCES, errno.EPERM):
         return Stage.REFUSED
-    if was_running:
-        return Stage.LOST
-    if _errno_of(error) in (errno.ENOENT, errno.ECONNREFUSED):
+    nobody_listens = reason in (errno.ENOENT, errno.ECONNREFUSED)
+    if nobody_listens and is_ours:
         return Stage.STOPPED if is_installed else Stage.NOT_INSTALLED
-    return Stage.LOST
+    return Stage.STOPPED if nobody_listens and not was_running else Stage.LOST
 
 
 def _errno_of(error: BaseException) -> int:
@@ -81,10 +81,3 @@ def _errno_of(error: BaseException) -> int:
             return found.errno
         found = found.__cause__
     return 0
-
-
-def is_engine_installed() -> bool:
-    """Whether this machine has an engine of ours to start."""
-    return any(
-        path.exists() for path in (Path("/opt/portside/bin/portsided"), Path("/opt/portside/venv/bin/portsided"))
-    )

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Protocol
 
-from desktop.state.connection import Connection, Stage, is_engine_installed, judge_failure
+from desktop.state.connection import Connection, Stage, judge_failure
 from engine.errors import PortsideError, Unavailable
 from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
@@ -56,8 +56,17 @@ class EngineDoor(Protocol):
 class Picture:
     """One engine as it is now."""
 
-    def __init__(self, door: EngineDoor, clock: Callable[[], float] = time.time) -> None:
-        """Nothing is asked before ``run``."""
+    def __init__(
+        self,
+        door: EngineDoor,
+        clock: Callable[[], float] = time.time,
+        *,
+        is_ours: bool = False,
+        is_installed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Nothing is asked before ``run``; ``is_ours`` and ``is_installed`` are about this machine's own engine."""
+        self._is_ours = is_ours
+        self._is_installed = is_installed
         self._door = door
         self._clock = clock
         self._listeners: list[Listener] = []
@@ -82,17 +91,21 @@ class Picture:
         for listener in list(self._listeners):
             listener(changed)
 
-    def set_stage(self, stage: Stage, *, step: str = "", detail: str = "") -> None:
+    def set_stage(self, stage: Stage, *, step: str = "", detail: str = "", can_start: bool = False) -> None:
         """Say where the connection stands; its time is kept while the stage stays the same."""
         before = self.connection
         since = before.since_s if before.stage is stage else self._clock()
-        self.connection = replace(before, stage=stage, since_s=since, step=step, detail=detail)
+        self.connection = replace(before, stage=stage, since_s=since, step=step, detail=detail, can_start=can_start)
         if self.connection != before:
             self._tell(CONNECTION)
 
     def starting(self, step: str) -> None:
         """Say that the engine is being started, and try to reach it more often."""
         self.set_stage(Stage.STARTING, step=step)
+        self._hurry.set()
+
+    def hurry(self) -> None:
+        """Try to reach the engine now."""
         self._hurry.set()
 
     async def run(self) -> None:
@@ -107,8 +120,11 @@ class Picture:
             if self.connection.stage is Stage.RUNNING:
                 pause_s = _FIRST_RETRY_S
             if self.connection.stage is not Stage.STARTING or self._clock() - self.connection.since_s > 30:
-                stage = judge_failure(failure, was_running=self._was_running, is_installed=is_engine_installed())
-                self.set_stage(stage, detail=failure.message)
+                installed = self._is_ours and self._is_installed()
+                stage = judge_failure(
+                    failure, was_running=self._was_running, is_ours=self._is_ours, is_installed=installed
+                )
+                self.set_stage(stage, detail=failure.message, can_start=installed)
             try:
                 await asyncio.wait_for(self._hurry.wait(), pause_s)
             except TimeoutError:

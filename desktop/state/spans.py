@@ -41,7 +41,7 @@ def state_text(state: str, status: str, seen_s: float, now_s: float) -> str:
     if state == "running":
         health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
         suffix = f" · {health[1]}" if health else ""
-        return f"Running{' ' + since if since and since != 'now' else ''}{suffix}"
+        return f"Up {since}{suffix}" if since and since != "now" else f"Running{suffix}"
     if state == "paused":
         return "Paused"
     if state == "restarting":

@@ -28,6 +28,15 @@ PATHS = {
     "info": "M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18M12 11v6M12 7.3v.4",
     "clock": "M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18M12 7v5l3.5 2",
     "more": "M6 12h.01M12 12h.01M18 12h.01",
+    "list": "M8 6h12M8 12h12M8 18h12M4 6h.01M4 12h.01M4 18h.01",
+    "broom": "M14 4l6 6M12 8l4 4M12 8l-8 5 7 7 5-8M8 14l3 3",
+    "pause": "M8 5v14M16 5v14",
+    "open": "M14 5h5v5M19 5l-8 8M17 13v6H5V7h6",
+    "chevron": "M9 6l6 6-6 6",
+    "engine": "M4 6h16v5H4zM4 13h16v5H4zM7.5 8.5h.01M7.5 15.5h.01",
+    "lock": "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3",
+    "plug": "M9 4v5M15 4v5M6 9h12v3a6 6 0 0 1-12 0zM12 18v3",
+    "check": "M5 12.5l4.5 4.5L19 7.5",
     "portside": "M4 13l8-9v16zM14 8l6 9h-6",
 }
 

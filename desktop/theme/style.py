@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtGui import QColor, QFont, QPalette
 from PySide6.QtWidgets import QApplication
 
-from desktop.theme.tokens import RADIUS, Tokens
+from desktop.theme.tokens import MONO_FAMILIES, RADIUS, TEXT_FAMILIES, Tokens
 
 
 def palette(tokens: Tokens) -> QPalette:
@@ -27,6 +27,7 @@ def palette(tokens: Tokens) -> QPalette:
 
 def style_sheet(t: Tokens) -> str:
     """Return the style sheet of a theme."""
+    mono = ", ".join(f'"{family}"' for family in (*MONO_FAMILIES, "monospace"))
     return f"""
     * {{ outline: none; }}
     QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.line}; padding: 4px 8px; }}
@@ -36,7 +37,9 @@ def style_sheet(t: Tokens) -> str:
         background: transparent; font-weight: 500; }}
     QPushButton#nav:hover {{ background: {t.hover}; color: {t.text}; }}
     QPushButton#nav:checked {{ background: {t.accent_soft}; color: {t.accent}; }}
-    QPushButton#nav:focus {{ border: 1px solid {t.accent}; }}
+    QPushButton#nav:focus {{ background: {t.hover}; }}
+    QPushButton#nav:checked:focus {{ background: {t.accent_soft}; }}
+    #badge {{ color: {t.faint}; font-size: 12px; }}
     #title {{ font-size: 20px; font-weight: 600; }}
     #muted {{ color: {t.muted}; }}
     #faint {{ color: {t.faint}; }}
@@ -45,12 +48,25 @@ def style_sheet(t: Tokens) -> str:
     QLineEdit, QPlainTextEdit#field {{ background: {t.surface}; border: 1px solid {t.line}; border-radius: {RADIUS}px;
         padding: 6px 10px; min-height: 20px; selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
     QLineEdit:focus, QPlainTextEdit#field:focus {{ border-color: {t.accent}; }}
-    QLineEdit[invalid="true"] {{ border-color: {t.red}; }}
+    QLineEdit[invalid="true"], QPlainTextEdit#field[invalid="true"] {{ border-color: {t.red}; }}
     QPushButton {{ background: {t.surface}; border: 1px solid {t.line}; border-radius: {RADIUS}px; padding: 6px 14px;
         min-height: 20px; font-weight: 500; }}
     QPushButton:hover {{ background: {t.hover}; }}
     QPushButton:focus {{ border-color: {t.accent}; }}
     QPushButton:disabled {{ color: {t.faint}; }}
+    QPushButton[kind="primary"]:hover {{ background: {t.accent_hover}; border-color: {t.accent_hover}; }}
+    QPushButton[kind="primary"]:focus, QPushButton[kind="danger"]:focus {{ border-color: {t.text}; }}
+    QPushButton[kind="quiet"] {{ background: transparent; border-color: transparent; padding: 5px 10px;
+        color: {t.muted}; }}
+    QPushButton[kind="quiet"]:hover {{ background: {t.hover}; color: {t.text}; }}
+    QPushButton[kind="quiet"]:focus {{ border-color: {t.accent}; }}
+    QPushButton[kind="quiet"]:disabled {{ color: {t.faint}; }}
+    #segments {{ background: {t.grey_soft}; border-radius: {RADIUS}px; }}
+    QPushButton#segment {{ background: transparent; border: 1px solid transparent; border-radius: 6px;
+        padding: 3px 12px; min-height: 22px; color: {t.muted}; }}
+    QPushButton#segment:hover {{ color: {t.text}; }}
+    QPushButton#segment:focus {{ border-color: {t.accent}; }}
+    QPushButton#segment:checked {{ background: {t.surface}; color: {t.text}; border-color: {t.line}; }}
     QPushButton[kind="primary"] {{ background: {t.accent}; border-color: {t.accent}; color: {t.on_accent}; }}
     QPushButton[kind="primary"]:disabled {{ background: {t.raised}; border-color: {t.line}; color: {t.faint}; }}
     QPushButton[kind="danger"] {{ background: {t.red}; border-color: {t.red}; color: {t.window}; }}
@@ -70,7 +86,16 @@ def style_sheet(t: Tokens) -> str:
         border-bottom: 2px solid transparent; font-weight: 500; }}
     QTabBar::tab:selected {{ color: {t.text}; border-bottom-color: {t.accent}; }}
     QTabBar::tab:hover {{ color: {t.text}; }}
+    #code {{ font-family: {mono}; font-size: 12px; }}
     #line {{ background: {t.line}; }}
+    #section {{ color: {t.muted}; font-size: 12px; font-weight: 600; }}
+    #strong {{ font-weight: 600; }}
+    #small {{ color: {t.muted}; font-size: 12px; }}
+    #selection {{ background: {t.accent_soft}; border-radius: {RADIUS}px; }}
+    #tasks {{ background: {t.side}; border-top: 1px solid {t.line}; }}
+    #logs {{ background: {t.raised}; border: 1px solid {t.line}; border-radius: {RADIUS}px; }}
+    QDialog {{ background: {t.window}; }}
+    QScrollArea, #plain {{ background: transparent; border: none; }}
     #engineline {{ background: {t.side}; border-top: 1px solid {t.line}; }}
     #engineline QLabel {{ font-size: 12px; color: {t.muted}; }}
     #engineline QPushButton {{ padding: 2px 10px; min-height: 18px; font-size: 12px; }}
@@ -99,7 +124,7 @@ def apply(app: QApplication, tokens: Tokens) -> None:
     """Dress the application; safe to call again when the system's theme changes."""
     app.setStyle("Fusion")
     font = QFont(app.font())
-    font.setFamilies(["Inter", "Segoe UI", "Cantarell", "Noto Sans", "DejaVu Sans", font.family()])
+    font.setFamilies([*TEXT_FAMILIES, font.family()])
     font.setPixelSize(13)
     app.setFont(font)
     app.setPalette(palette(tokens))

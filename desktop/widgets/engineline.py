@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from desktop.enginecontrol import Advice
 from desktop.state.connection import Connection, Stage
 from desktop.state.spans import age_text
 from desktop.theme import icons
-from desktop.theme.tokens import SPACE, Tokens
+from desktop.theme.tokens import ENGINE_LINE_HEIGHT, SPACE, Tokens
 from desktop.widgets.parts import button, label
+
+if TYPE_CHECKING:
+    from desktop.enginecontrol import Advice
 
 _TICK_MS = 1000
 
@@ -41,7 +44,7 @@ class EngineLine(QFrame):
             layout.addWidget(item)
         layout.addStretch()
         layout.addWidget(self._endpoint)
-        self.setFixedHeight(40)
+        self.setFixedHeight(ENGINE_LINE_HEIGHT)
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
@@ -75,8 +78,10 @@ class EngineLine(QFrame):
         if self._connection is None or self._connection.stage is Stage.RUNNING:
             self._since.setText("")
             return
-        seconds = time.time() - self._connection.since_s
-        self._since.setText(f"since {age_text(seconds)}" if seconds >= 5 else "")
+        since = self._connection.since_s
+        seconds = time.time() - since
+        clock = time.strftime("%H:%M:%S", time.localtime(since))
+        self._since.setText(f"since {clock} ({age_text(seconds)})" if seconds >= 5 else f"since {clock}")
 
 
 class AdviceDialog(QDialog):
@@ -98,10 +103,7 @@ class AdviceDialog(QDialog):
             card = QFrame()
             card.setObjectName("card")
             inside = QVBoxLayout(card)
-            words = label(advice.commands, selectable=True, wrap=True)
-            font = words.font()
-            font.setFamilies(["DejaVu Sans Mono", "monospace"])
-            words.setFont(font)
+            words = label(advice.commands, "code", selectable=True, wrap=True)
             inside.addWidget(words)
             layout.addWidget(card)
             row.addWidget(button("Copy", lambda: QGuiApplication.clipboard().setText(advice.commands)))

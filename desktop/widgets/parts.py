@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
+    QButtonGroup,
     QCheckBox,
     QDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -65,6 +69,64 @@ class IconButton(QToolButton):
     def dress(self, tokens: Tokens) -> None:
         """Colour the icon."""
         self.setIcon(icons.icon(self._name, tokens.muted, tokens.line))
+        if self.toolButtonStyle() != Qt.ToolButtonStyle.ToolButtonIconOnly:
+            self.setIconSize(QSize(16, 16))
+
+
+class Segments(QFrame):
+    """One choice out of a few, side by side. ``chosen`` is emitted with the key of the new one."""
+
+    chosen = Signal(str)
+
+    def __init__(self, choices: Sequence[tuple[str, str]]) -> None:
+        """``choices`` are (key, text); the first one is chosen."""
+        super().__init__()
+        self.setObjectName("segments")
+        self.key = choices[0][0]
+        self._texts = dict(choices)
+        self.buttons: dict[str, QPushButton] = {}
+        group = QButtonGroup(self)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(2)
+        for key, text in choices:
+            made = button(text, partial(self.choose, key))
+            made.setObjectName("segment")
+            made.setCheckable(True)
+            made.setChecked(key == self.key)
+            group.addButton(made)
+            layout.addWidget(made)
+            self.buttons[key] = made
+
+    def choose(self, key: str) -> None:
+        """Choose one."""
+        self.buttons[key].setChecked(True)
+        if key != self.key:
+            self.key = key
+            self.chosen.emit(key)
+
+    def count(self, counts: dict[str, int]) -> None:
+        """Write a number behind each text."""
+        for key, made in self.buttons.items():
+            made.setText(f"{self._texts[key]}  {counts[key]}" if key in counts else self._texts[key])
+
+
+def search_field(placeholder: str, width: int) -> QLineEdit:
+    """Return a field to search in, with its icon to be set by ``dress_search``."""
+    made = QLineEdit()
+    made.setPlaceholderText(placeholder)
+    made.setAccessibleName(placeholder)
+    made.setClearButtonEnabled(True)
+    made.setMinimumWidth(120)
+    made.setMaximumWidth(width)
+    made.setObjectName("search")
+    made.addAction(QIcon(), QLineEdit.ActionPosition.LeadingPosition)
+    return made
+
+
+def dress_search(field: QLineEdit, tokens: Tokens) -> None:
+    """Colour a search field's icon."""
+    field.actions()[0].setIcon(icons.icon("search", tokens.faint, size=16))
 
 
 def line() -> QFrame:
@@ -75,12 +137,71 @@ def line() -> QFrame:
     return made
 
 
+class ActionButton(QPushButton):
+    """A quiet button with an icon and a word."""
+
+    def __init__(self, name: str, text: str, action: Callable[[], object], *, danger: bool = False) -> None:
+        """``name`` is an icon's."""
+        super().__init__(text)
+        self._name = name
+        self._danger = danger
+        self.setProperty("kind", "quiet")
+        self.setIconSize(QSize(16, 16))
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.clicked.connect(lambda: action())
+
+    def dress(self, tokens: Tokens) -> None:
+        """Colour the icon."""
+        self.setIcon(icons.icon(self._name, tokens.red if self._danger else tokens.muted, tokens.line, size=16))
+
+
+class Pill(QWidget):
+    """A state in a word, on a soft ground of its colour."""
+
+    def __init__(self, tokens: Callable[[], Tokens]) -> None:
+        """Begin without words."""
+        super().__init__()
+        self._tokens = tokens
+        self.text = ""
+        self._tone = "grey"
+        self.setFixedHeight(24)
+
+    def tell(self, text: str, tone: str) -> None:
+        """Say ``text`` in green, amber, red or grey."""
+        self.text, self._tone = text, tone
+        self.setAccessibleName(text)
+        self.setFixedWidth(QFontMetrics(self._small()).horizontalAdvance(text) + 22 if text else 0)
+        self.update()
+
+    def _small(self) -> QFont:
+        font = QFont(self.font())
+        font.setPixelSize(12)
+        font.setWeight(QFont.Weight.Medium)
+        return font
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw it."""
+        if not self.text:
+            return
+        tokens = self._tokens()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(getattr(tokens, f"{self._tone}_soft")))
+        painter.drawRoundedRect(QRectF(self.rect()), 12, 12)
+        painter.setFont(self._small())
+        painter.setPen(QColor(tokens.muted if self._tone == "grey" else getattr(tokens, self._tone)))
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), self.text)
+        painter.end()
+
+
 class EmptyState(QWidget):
     """What a page shows when there is nothing to show: an icon, what it is, the one thing to do."""
 
     def __init__(self, icon_name: str) -> None:
         """Begin without words."""
         super().__init__()
+        self._tokens: Tokens | None = None
         self._icon_name = icon_name
         self._icon = QLabel()
         self._icon.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -104,8 +225,14 @@ class EmptyState(QWidget):
         layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(3)
 
-    def show_text(self, title: str, text: str, action: str = "", do: Callable[[], object] | None = None) -> None:
-        """Say something; ``action`` is the button's text, "" for none."""
+    def show_text(
+        self, title: str, text: str, action: str = "", do: Callable[[], object] | None = None, icon_name: str = ""
+    ) -> None:
+        """Say something; ``action`` is the button's text, "" for none, ``icon_name`` another icon than the page's."""
+        if icon_name and icon_name != self._icon_name:
+            self._icon_name = icon_name
+            if self._tokens is not None:
+                self.dress(self._tokens)
         self._title.setText(title)
         self._text.setText(text)
         self._button.setText(action)
@@ -114,6 +241,7 @@ class EmptyState(QWidget):
 
     def dress(self, tokens: Tokens) -> None:
         """Colour the icon."""
+        self._tokens = tokens
         self._icon.setPixmap(icons.pixmap(self._icon_name, tokens.faint, 48))
 
 

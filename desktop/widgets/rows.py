@@ -28,13 +28,25 @@ R = TypeVar("R", bound=HasId)
 
 @dataclass(frozen=True)
 class Column(Generic[R]):
-    """One column: what it is called, its text, what it is sorted by, and its width (0 stretches)."""
+    """One column: what it is called, its text, what it is sorted by, and how it looks.
+
+    ``width`` 0 stretches. ``look`` is text, name (strong, with a dot), pill, links, mono or actions; ``tone``
+    names the colour of the dot or pill, ``parts`` are the (text, address or action) that can be clicked,
+    ``below`` is a second line shown while column ``below_when_hidden`` is hidden. Columns with the highest
+    ``drop`` go first when the window is narrow.
+    """
 
     title: str
     text: Callable[[R], str]
     key: Callable[[R], Any]
     width: int = 0
     right: bool = False
+    look: str = "text"
+    tone: Callable[[R], str] | None = None
+    parts: Callable[[R], Sequence[tuple[str, str]]] | None = None
+    below: Callable[[R], str] | None = None
+    below_when_hidden: int = -1
+    drop: int = 0
 
 
 class RowModel(QAbstractTableModel, Generic[R]):
@@ -88,7 +100,9 @@ class RowModel(QAbstractTableModel, Generic[R]):
         return sorted(rows, key=lambda row: (key(row), row.id), reverse=self._descending)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column."""
+        """Sort by a column; one of actions has no order."""
+        if 0 <= column < len(self.columns) and self.columns[column].look == "actions":
+            return
         self._sort = max(0, column)
         self._descending = order == Qt.SortOrder.DescendingOrder
         self.set_rows(self._rows)

@@ -1,111 +1,44 @@
-"""A table of rows: whole rows selected, columns that fit the window, a delegate that draws calm cells."""
+"""A table of rows: whole rows selected, columns that fit the window, links and actions in its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPen, QResizeEvent
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableView,
-    QWidget,
-)
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from desktop.theme.tokens import ROW_HEIGHT, Tokens
-from desktop.widgets.rows import ROW_ROLE, RowModel
+from desktop.theme.tokens import ROW_HEIGHT
+from desktop.widgets.cells import CellDelegate
+from desktop.widgets.rows import RowModel
 
-_PADDING = 8
-
-
-class CellDelegate(QStyledItemDelegate):
-    """Draws a cell: a dot before the first column's text, muted text elsewhere, hover and selection behind."""
-
-    def __init__(self, tokens: Callable[[], Tokens], dot: Callable[[Any, Tokens], str] | None = None) -> None:
-        """``dot`` returns the colour of a row's dot."""
-        super().__init__()
-        self._tokens = tokens
-        self._dot = dot
-        self.strong = {0}
-        self.links: set[int] = set()
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
-        """Draw one cell."""
-        tokens = self._tokens()
-        painter.save()
-        state = option.state
-        rect: QRect = option.rect
-        selected = bool(state & QStyle.StateFlag.State_Selected)
-        hovered = bool(state & QStyle.StateFlag.State_MouseOver)
-        if selected or hovered:
-            painter.fillRect(rect, QColor(tokens.selected if selected else tokens.hover))
-        painter.setPen(QPen(QColor(tokens.line), 1))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
-        left = rect.left() + _PADDING
-        row = index.data(ROW_ROLE)
-        if index.column() == 0 and self._dot is not None and row is not None:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(self._dot(row, tokens)))
-            painter.drawEllipse(QRectF(left + 1, rect.center().y() - 3.5, 8, 8))
-            left += 20
-        self._draw_text(painter, rect, left, index, tokens)
-        painter.restore()
-
-    def _draw_text(
-        self,
-        painter: QPainter,
-        rect: QRect,
-        left: int,
-        index: QModelIndex | QPersistentModelIndex,
-        tokens: Tokens,
-    ) -> None:
-        text = str(index.data() or "")
-        font = painter.font()
-        if index.column() in self.strong:
-            font.setWeight(font.Weight.Medium)
-            painter.setPen(QColor(tokens.text))
-        elif index.column() in self.links and text:
-            painter.setPen(QColor(tokens.accent))
-        else:
-            painter.setPen(QColor(tokens.muted))
-        painter.setFont(font)
-        model = index.model()
-        right = isinstance(model, RowModel) and model.columns[index.column()].right
-        area = QRect(left, rect.top(), rect.right() - left - _PADDING, rect.height())
-        shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, area.width())
-        side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
-        painter.drawText(area, int(side | Qt.AlignmentFlag.AlignVCenter), shown)
+_LEAST_STRETCH = 150
 
 
 class RowTable(QTableView):
-    """The table. ``opened`` is emitted with a row's ID by Return or a double click, ``deleted`` by Delete."""
+    """The table. ``opened`` is emitted with a row's ID by Return or a double click, ``deleted`` by Delete,
+    ``acted`` with a row's ID and the address or action that was clicked in its cells.
+    """
 
     opened = Signal(str)
     deleted = Signal()
-    linked = Signal(str)
+    acted = Signal(str, str)
 
     def __init__(self, model: RowModel[Any], delegate: CellDelegate, parent: QWidget | None = None) -> None:
         """Show ``model``."""
         super().__init__(parent)
         self._model = model
+        self._unserved: set[int] = set()
+        self._hovered: tuple[int, str] = (-1, "")
         self.setModel(model)
         self.setItemDelegate(delegate)
         self._delegate = delegate
+        delegate.is_hidden = self.isColumnHidden
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setShowGrid(False)
         self.setMouseTracking(True)
-        self.setSortingEnabled(True)
         self.setWordWrap(False)
-        self.setAlternatingRowColors(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.verticalHeader().hide()
@@ -115,19 +48,60 @@ class RowTable(QTableView):
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+        header.setMinimumSectionSize(40)
+        self.setSortingEnabled(True)
+        self.setTabKeyNavigation(False)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.doubleClicked.connect(lambda index: self._open(index.row()))
-        self.clicked.connect(self._clicked)
+        self.doubleClicked.connect(self._double_clicked)
+
+    def _double_clicked(self, index: QModelIndex) -> None:
+        if self._model.columns[index.column()].look != "actions":
+            self._open(index.row())
 
     def _open(self, place: int) -> None:
         row = self._model.at(place)
         if row is not None:
             self.opened.emit(row.id)
 
-    def _clicked(self, index: QModelIndex) -> None:
-        row = self._model.at(index.row())
-        if row is not None and index.column() in self._delegate.links and index.data():
-            self.linked.emit(row.id)
+    def _part_at(self, point: QPoint) -> tuple[int, str]:
+        index = self.indexAt(point)
+        if not index.isValid():
+            return -1, ""
+        part = self._delegate.part_at(self._model, index, self.visualRect(index), point, self.fontMetrics())
+        return index.row(), part
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """A click on a link or an action does not select its row."""
+        if event.button() == Qt.MouseButton.LeftButton and self._part_at(event.position().toPoint())[1]:
+            return
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """Follow a link, do an action."""
+        place, part = self._part_at(event.position().toPoint())
+        row = self._model.at(place)
+        if part and row is not None and event.button() == Qt.MouseButton.LeftButton:
+            self.acted.emit(row.id, part)
+            return
+        super().mouseReleaseEvent(event)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Show what is under the mouse."""
+        super().mouseMoveEvent(event)
+        self._hover(*self._part_at(event.position().toPoint()))
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Nothing is under the mouse any more."""
+        super().leaveEvent(event)
+        self._hover(-1, "")
+
+    def _hover(self, place: int, part: str) -> None:
+        if (place, part) == self._hovered:
+            return
+        self._hovered = (place, part)
+        self._delegate.hovered_row, self._delegate.hovered_part = place, part
+        self.viewport().setCursor(Qt.CursorShape.PointingHandCursor if part else Qt.CursorShape.ArrowCursor)
+        self.viewport().update()
 
     def selected_ids(self) -> list[str]:
         """Return the IDs of the selected rows, in the order shown."""
@@ -140,27 +114,41 @@ class RowTable(QTableView):
         if place >= 0:
             self.selectRow(place)
 
+    def visible_ids(self) -> list[str]:
+        """Return the IDs of the rows that are in sight."""
+        if not self._model.rowCount() or not self.isVisible():
+            return []
+        first = max(0, self.rowAt(0))
+        last = self.rowAt(self.viewport().height() - 1)
+        last = self._model.rowCount() - 1 if last < 0 else last
+        return [row.id for row in (self._model.at(place) for place in range(first, last + 1)) if row is not None]
+
+    def set_served(self, column: int, served: bool) -> None:
+        """Hide a column as long as the engine does not serve what it shows."""
+        before = set(self._unserved)
+        (self._unserved.discard if served else self._unserved.add)(column)
+        if before != self._unserved:
+            self.fit()
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the width among the columns that stretch."""
         super().resizeEvent(event)
         self.fit()
 
     def fit(self) -> None:
-        """Give each column its width; those without one share the rest, and narrow windows drop the last ones."""
+        """Give each column its width; those without one share the rest, and narrow windows drop some."""
         width = self.viewport().width()
         columns = self._model.columns
-        shown = list(range(len(columns)))
-        stretching = [column for column in shown if not columns[column].width]
-        while len(shown) > 2 and sum(columns[c].width for c in shown) + 130 * len(stretching) > width:
-            last = next((c for c in reversed(shown) if columns[c].width), None)
-            if last is None:
-                break
-            shown.remove(last)
-        rest = max(0, width - sum(columns[c].width for c in shown))
-        for column in range(len(columns)):
-            self.setColumnHidden(column, column not in shown)
-            share = rest // max(1, len(stretching))
-            self.setColumnWidth(column, columns[column].width or share)
+        shown = [place for place in range(len(columns)) if place not in self._unserved]
+        by_drop = sorted((place for place in shown if columns[place].drop), key=lambda place: -columns[place].drop)
+        while by_drop and sum(columns[place].width or _LEAST_STRETCH for place in shown) > width:
+            shown.remove(by_drop.pop(0))
+        stretching = [place for place in shown if not columns[place].width]
+        rest = max(0, width - sum(columns[place].width for place in shown))
+        for place in range(len(columns)):
+            self.setColumnHidden(place, place not in shown)
+            if place in shown:
+                self.setColumnWidth(place, columns[place].width or rest // max(1, len(stretching)))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Return opens, Delete deletes."""

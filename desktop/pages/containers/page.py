@@ -6,42 +6,81 @@ from collections.abc import Callable
 from functools import partial
 
 from PySide6.QtCore import QPoint, Qt, QTimer, QUrl
-from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import (
+    QAction,
+    QDesktopServices,
+    QGuiApplication,
+    QHideEvent,
+    QKeySequence,
+    QShortcut,
+    QShowEvent,
+)
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from desktop.loop import Scope
 from desktop.pages.containers.detail import ContainerDetail, Logs
-from desktop.pages.containers.presenter import ContainersPresenter, Row, question_about_removal
+from desktop.pages.containers.presenter import (
+    ALL,
+    RUNNING,
+    STOPPED,
+    ContainersPresenter,
+    Row,
+    question_about_removal,
+)
 from desktop.state.connection import Stage
 from desktop.state.picture import CONNECTION, CONTAINERS, Picture
+from desktop.state.stats import StatsFeed
 from desktop.theme.tokens import SPACE, Tokens
-from desktop.widgets.parts import EmptyState, IconButton, Question, label
+from desktop.widgets.cells import CellDelegate
+from desktop.widgets.parts import (
+    ActionButton,
+    EmptyState,
+    IconButton,
+    Question,
+    Segments,
+    dress_search,
+    label,
+    search_field,
+)
 from desktop.widgets.rows import Column, RowModel
-from desktop.widgets.table import CellDelegate, RowTable
+from desktop.widgets.table import RowTable
 
 _TICK_MS = 10_000
-
-
-def dot_colour(row: Row, tokens: Tokens) -> str:
-    """Return the colour of a container's dot."""
-    if row.busy or row.state == "restarting" or "unhealthy" in row.state_text:
-        return tokens.amber
-    if row.state == "running":
-        return tokens.green
-    if row.state == "paused":
-        return tokens.amber
-    return tokens.red if row.state == "exited" and "(0)" not in row.state_text else tokens.grey
+_USAGE_MS = 500
 
 
 def columns() -> list[Column[Row]]:
     """Return the table's columns."""
     return [
-        Column("Name", lambda row: row.name, lambda row: row.name.lower()),
-        Column("Image", lambda row: row.image, lambda row: row.image.lower()),
-        Column("State", lambda row: row.busy or row.state_text, lambda row: (not row.is_running, row.state_text), 200),
-        Column("Ports", lambda row: row.ports_text, lambda row: row.ports_text, 150),
-        Column("Created", lambda row: row.age, lambda row: -row.created_s, 96, right=True),
-    ]
+        Column(
+            "Name", lambda row: row.name, lambda row: row.name.lower(), look="name", tone=lambda row: row.tone,
+            below=lambda row: row.image, below_when_hidden=1,
+        ),
+        Column("Image", lambda row: row.image, lambda row: row.image.lower(), drop=4),
+        Column(
+            "State", lambda row: row.told_state, lambda row: (not row.is_running, row.state_text), 196, look="pill",
+            tone=lambda row: row.tone,
+        ),
+        Column(
+            "Ports", lambda row: row.ports_text, lambda row: _first_port(row), 180, look="links",
+            parts=lambda row: row.ports, drop=1,
+        ),
+        Column("CPU", lambda row: row.cpu_text, lambda row: -(row.usage.cpu_percent if row.usage else -1.0), 76,
+               right=True, drop=3),
+        Column("Memory", lambda row: row.memory_text, lambda row: -(row.usage.memory_bytes if row.usage else -1), 92,
+               right=True, drop=2),
+        Column("Created", lambda row: row.age, lambda row: -row.created_s, 88, right=True, drop=5),
+        Column("", lambda row: "", lambda row: 0, 84, look="actions", parts=lambda row: row.quick_actions),
+    ]  # fmt: skip
+
+
+CPU_COLUMN, MEMORY_COLUMN = 4, 5
+
+
+def _first_port(row: Row) -> tuple[bool, int]:
+    text = row.ports[0][0] if row.ports else ""
+    digits = text.rpartition(":")[0].rpartition(":")[2]
+    return (not text, int(digits) if digits.isdigit() else 0)
 
 
 class ContainersPage(QWidget):
@@ -53,37 +92,39 @@ class ContainersPage(QWidget):
         picture: Picture,
         scope: Scope,
         logs: Logs,
+        feed: StatsFeed,
         tokens: Callable[[], Tokens],
         go_to_images: Callable[[], None],
+        help_: Callable[[], None],
     ) -> None:
-        """``logs`` reads what the detail shows."""
+        """``logs`` reads what the detail shows, ``feed`` what containers use."""
         super().__init__()
+        self._feed = feed
         self.presenter = presenter
         self._picture = picture
         self._scope = scope
         self._tokens = tokens
         self._go_to_images = go_to_images
+        self._help = help_
         self.model: RowModel[Row] = RowModel(columns())
-        delegate = CellDelegate(tokens, dot_colour)
-        delegate.links = {3}
-        self.table = RowTable(self.model, delegate)
+        self.table = RowTable(self.model, CellDelegate(tokens))
+        self.table.set_served(CPU_COLUMN, served=False)
+        self.table.set_served(MEMORY_COLUMN, served=False)
         self.detail = ContainerDetail(presenter, scope, logs, tokens, self.show_list, self.ask_to_remove)
         self._empty = EmptyState("containers")
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search by name, image, port…")
-        self.search.setClearButtonEnabled(True)
-        self.search.setFixedWidth(280)
+        self.search = search_field("Search name, image, port", 260)
         self.search.textChanged.connect(lambda _: self.refresh())
-        self._running_only = QPushButton("Running only")
-        self._running_only.setCheckable(True)
-        self._running_only.toggled.connect(lambda _: self.refresh())
-        self._count = label("", "muted")
+        self.filter = Segments([(ALL, "All"), (RUNNING, "Running"), (STOPPED, "Stopped")])
+        self.filter.chosen.connect(lambda _: self.refresh())
         self._buttons = [
-            IconButton("play", "Start", lambda: presenter.start(self.chosen())),
-            IconButton("stop", "Stop", lambda: presenter.stop(self.chosen())),
-            IconButton("restart", "Restart", lambda: presenter.restart(self.chosen())),
-            IconButton("trash", "Delete", self.ask_to_remove),
+            ActionButton("play", "Start", lambda: presenter.start(self.chosen())),
+            ActionButton("stop", "Stop", lambda: presenter.stop(self.chosen())),
+            ActionButton("restart", "Restart", lambda: presenter.restart(self.chosen())),
+            ActionButton("trash", "Delete", self.ask_to_remove, danger=True),
         ]
+        self._selected = label("", "strong")
+        self._clear = IconButton("close", "Clear the selection", self.table.clearSelection)
+        self.bar = QFrame()
         self._stack = QStackedWidget()
         self._stack.addWidget(self._list_view())
         self._stack.addWidget(self.detail)
@@ -98,21 +139,19 @@ class ContainersPage(QWidget):
         view = QWidget()
         head = QHBoxLayout()
         head.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
-        head.setSpacing(SPACE)
+        head.setSpacing(2 * SPACE)
         head.addWidget(label("Containers", "title"))
-        head.addSpacing(SPACE)
-        head.addWidget(self._count)
+        head.addWidget(self.filter)
         head.addStretch()
-        for item in self._buttons:
-            head.addWidget(item)
-        head.addSpacing(SPACE)
-        head.addWidget(self._running_only)
-        head.addWidget(self.search)
+        head.addWidget(self.search, 1)
         self._body = QStackedWidget()
         holder = QWidget()
         inside = QVBoxLayout(holder)
         inside.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 0)
+        inside.setSpacing(SPACE)
+        inside.addWidget(self.bar)
         inside.addWidget(self.table)
+        self._lay_out_bar()
         self._body.addWidget(holder)
         self._body.addWidget(self._empty)
         layout = QVBoxLayout(view)
@@ -122,10 +161,23 @@ class ContainersPage(QWidget):
         layout.addWidget(self._body, 1)
         return view
 
+    def _lay_out_bar(self) -> None:
+        self.bar.setObjectName("selection")
+        row = QHBoxLayout(self.bar)
+        row.setContentsMargins(12, 4, 6, 4)
+        row.setSpacing(2)
+        row.addWidget(self._selected)
+        row.addSpacing(SPACE)
+        for item in self._buttons:
+            row.addWidget(item)
+        row.addStretch()
+        row.addWidget(self._clear)
+        self.bar.hide()
+
     def _connect(self) -> None:
         self.table.opened.connect(self.show_detail)
         self.table.deleted.connect(self.ask_to_remove)
-        self.table.linked.connect(self._open_port)
+        self.table.acted.connect(self._act)
         self.table.customContextMenuRequested.connect(self._menu)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_buttons())
         self.presenter.on_busy = self.refresh
@@ -134,6 +186,12 @@ class ContainersPage(QWidget):
         self._tick.setInterval(_TICK_MS)
         self._tick.timeout.connect(self.refresh)
         self._tick.start()
+        self._usage_timer = QTimer(self)
+        self._usage_timer.setSingleShot(True)
+        self._usage_timer.setInterval(_USAGE_MS)
+        self._usage_timer.timeout.connect(self._show_usage)
+        self._feed.on_change = self._usage_changed
+        self.table.verticalScrollBar().valueChanged.connect(lambda _: self._usage_changed())
         QShortcut(QKeySequence.StandardKey.Find, self, self._find)
 
     def _find(self) -> None:
@@ -150,45 +208,70 @@ class ContainersPage(QWidget):
         """Colour what is not coloured by the style sheet."""
         for item in self._buttons:
             item.dress(tokens)
+        self._clear.dress(tokens)
+        dress_search(self.search, tokens)
         self._empty.dress(tokens)
         self.detail.dress(tokens)
 
     def refresh(self) -> None:
         """Show what the picture has."""
-        rows = self.presenter.rows(running_only=self._running_only.isChecked(), text=self.search.text())
+        rows = self.presenter.rows(only=self.filter.key, text=self.search.text())
         self.model.set_rows(rows)
-        total = len(self._picture.containers)
-        running = sum(item.state == "running" for item in self._picture.containers.values())
-        self._count.setText(f"{running} running, {total} in all" if self._picture.is_loaded else "")
+        counts = self.presenter.counts()
+        is_loaded = self._picture.is_loaded
+        self.filter.count(counts if is_loaded else {})
+        self.filter.setVisible(is_loaded)
+        self.search.setVisible(is_loaded)
         self._body.setCurrentIndex(0 if rows else 1)
         if not rows:
-            self._say_why_empty(total)
+            self._say_why_empty(counts[ALL])
         self._update_buttons()
         self.detail.refresh()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Let stats be read for what is in sight, and show their columns when the engine serves them."""
+        feed = self._feed
+        in_sight = self.isVisible() and self._stack.currentIndex() == 0 and not self.window().isMinimized()
+        running = self._picture.connection.stage is Stage.RUNNING
+        ids = self.table.visible_ids() if in_sight and running else []
+        containers = self._picture.containers
+        feed.watch([one for one in ids if one in containers and containers[one].state == "running"])
+        for column in (CPU_COLUMN, MEMORY_COLUMN):
+            self.table.set_served(column, feed.is_served)
+
+    def _usage_changed(self) -> None:
+        if not self._usage_timer.isActive():
+            self._usage_timer.start()
+
+    def _show_usage(self) -> None:
+        self.presenter.usage = dict(self._feed.usage)
+        self.refresh()
 
     def _say_why_empty(self, total: int) -> None:
         connection = self._picture.connection
         if not self._picture.is_loaded:
             if connection.stage in (Stage.CONNECTING, Stage.STARTING):
-                self._empty.show_text("One moment", connection.sentence + ".")
+                self._empty.show_text("One moment", connection.sentence + ".", icon_name="clock")
             else:
-                text = "Containers appear here as soon as an engine answers. The line below says what helps."
-                self._empty.show_text(connection.sentence, text)
+                text = "Containers appear here as soon as it answers."
+                icon = "lock" if connection.stage is Stage.REFUSED else "plug"
+                self._empty.show_text(connection.sentence, text, connection.button, self._help, icon)
         elif total:
-            self._empty.show_text(
-                "Nothing fits", "No container fits the search.", "Show all containers", self._clear_filters
-            )
+            text = "No container fits what you search for." if self.search.text() else "No container is in this state."
+            self._empty.show_text("Nothing here", text, "Show all containers", self._clear_filters, "search")
         else:
             self._empty.show_text(
                 "No containers yet",
                 "Run one from an image that you have, or pull one.",
                 "Go to Images",
                 self._go_to_images,
+                "containers",
             )
 
     def _clear_filters(self) -> None:
         self.search.clear()
-        self._running_only.setChecked(False)
+        self.filter.choose(ALL)
 
     def chosen(self) -> list[str]:
         """Return the containers that an action is about."""
@@ -200,8 +283,10 @@ class ContainersPage(QWidget):
         return [row for row in map(self.presenter.row, self.chosen()) if row is not None]
 
     def _update_buttons(self) -> None:
-        rows = self._rows()
+        rows = [row for row in map(self.presenter.row, self.table.selected_ids()) if row is not None]
         free = [row for row in rows if not row.busy]
+        self.bar.setVisible(len(rows) > 0)
+        self._selected.setText(f"{len(rows)} selected")
         start, stop, restart, remove = self._buttons
         start.setEnabled(any(not row.is_running for row in free))
         stop.setEnabled(any(row.is_running for row in free))
@@ -236,11 +321,29 @@ class ContainersPage(QWidget):
         if self._stack.currentIndex() == 1:
             self.show_list()
 
-    def _open_port(self, container_id: str) -> None:
+    def _act(self, container_id: str, part: str) -> None:
+        """Do what was clicked in a row: an address is opened, an action done."""
         row = self.presenter.row(container_id)
-        address = next((url for _, url in row.ports if url), "") if row else ""
-        if address:
-            QDesktopServices.openUrl(QUrl(address))
+        if row is None:
+            return
+        if part == "start":
+            self.presenter.start([container_id])
+        elif part == "stop":
+            self.presenter.stop([container_id])
+        elif part == "delete":
+            self._scope.run(self._remove([row]))
+        else:
+            QDesktopServices.openUrl(QUrl(part))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What is in sight is watched again."""
+        super().showEvent(event)
+        self._usage_changed()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """What is out of sight is not watched."""
+        super().hideEvent(event)
+        self._watch()
 
     def _menu(self, point: QPoint) -> None:
         rows = self._rows()
@@ -274,10 +377,6 @@ class ContainersPage(QWidget):
                 menu.addAction(entry)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.table.menu_place(point))
-
-    def add_button(self) -> QPushButton:
-        """Return the button of the empty state, for tests."""
-        return self._empty.findChildren(QPushButton)[0]
 
     def aclose(self) -> None:
         """Stop listening."""

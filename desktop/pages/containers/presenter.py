@@ -9,11 +9,16 @@ from typing import Any, Protocol
 
 from desktop.messages import Message, explain
 from desktop.state.picture import Picture
+from desktop.state.sizes import memory_text
 from desktop.state.spans import age_text, state_text
+from desktop.state.stats import Usage
 from engine.errors import NotFound, PortsideError
 from engine.model.container import ContainerSummary
 
 Notify = Callable[[Message], None]
+
+ALL, RUNNING, STOPPED = "all", "running", "stopped"
+_RUNNING_STATES = ("running", "paused", "restarting")
 
 
 class ContainerActions(Protocol):
@@ -45,12 +50,46 @@ class Row:
     created_s: int
     age: str
     busy: str = ""
+    status: str = ""
+    usage: Usage | None = None
     labels: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def is_running(self) -> bool:
         """Whether it can be stopped."""
-        return self.state in ("running", "paused", "restarting")
+        return self.state in _RUNNING_STATES
+
+    @property
+    def tone(self) -> str:
+        """The colour of its state: green, amber, red or grey."""
+        if self.busy or self.state in ("restarting", "paused", "removing") or "(unhealthy)" in self.status:
+            return "amber"
+        if self.state == "running":
+            return "green"
+        failed = self.state == "dead" or (self.state == "exited" and "(0)" not in self.status)
+        return "red" if failed else "grey"
+
+    @property
+    def told_state(self) -> str:
+        """What the state column says."""
+        return f"{self.busy}…" if self.busy else self.state_text
+
+    @property
+    def cpu_text(self) -> str:
+        """Its CPU, in percent of one processor."""
+        return f"{self.usage.cpu_percent:.1f} %" if self.usage else "–" if self.is_running else ""
+
+    @property
+    def memory_text(self) -> str:
+        """Its memory."""
+        return memory_text(self.usage.memory_bytes) if self.usage else "–" if self.is_running else ""
+
+    @property
+    def quick_actions(self) -> tuple[tuple[str, str], ...]:
+        """The (icon, action) that stand at the end of its row."""
+        if self.busy:
+            return ()
+        return (("stop", "stop") if self.is_running else ("play", "start"), ("trash", "delete"))
 
     @property
     def ports_text(self) -> str:
@@ -60,7 +99,7 @@ class Row:
 
 def ports_of(item: ContainerSummary) -> tuple[tuple[str, str], ...]:
     """Return a container's published ports, each once, with the address a browser opens for TCP."""
-    found: dict[str, str] = {}
+    found: dict[str, tuple[int, str]] = {}
     for port in item.ports:
         if not isinstance(port.public_port, int) or not port.public_port:
             continue
@@ -70,8 +109,9 @@ def ports_of(item: ContainerSummary) -> tuple[tuple[str, str], ...]:
         if not anywhere and not address.startswith("127."):
             text = f"{address}:{text}"
         host = "localhost" if anywhere else f"[{address}]" if ":" in address else address
-        found.setdefault(text, f"http://{host}:{port.public_port}/" if port.type == "tcp" else "")
-    return tuple(sorted(found.items(), key=lambda entry: entry[0]))
+        url = f"http://{host}:{port.public_port}/" if port.type == "tcp" else ""
+        found.setdefault(text, (port.public_port, url))
+    return tuple((text, url) for text, (_, url) in sorted(found.items(), key=lambda entry: (entry[1][0], entry[0])))
 
 
 def image_text(name: str) -> str:
@@ -86,7 +126,7 @@ class ContainersPresenter:
         self,
         picture: Picture,
         actions: Callable[[], ContainerActions],
-        run: Callable[[Coroutine[Any, Any, None]], None],
+        run: Callable[[Coroutine[Any, Any, None]], object],
         notify: Notify,
         clock: Callable[[], float],
     ) -> None:
@@ -97,16 +137,23 @@ class ContainersPresenter:
         self._notify = notify
         self._clock = clock
         self._busy: dict[str, str] = {}
+        self.usage: dict[str, Usage] = {}
         self.on_busy: Callable[[], None] = lambda: None
 
-    def rows(self, *, running_only: bool = False, text: str = "") -> list[Row]:
-        """Return the rows that fit the filter, in no order."""
+    def counts(self) -> dict[str, int]:
+        """Return how many containers each filter lets through."""
+        total = len(self._picture.containers)
+        running = sum(item.state in _RUNNING_STATES for item in self._picture.containers.values())
+        return {ALL: total, RUNNING: running, STOPPED: total - running}
+
+    def rows(self, *, only: str = ALL, text: str = "") -> list[Row]:
+        """Return the rows that fit the filter (all, running or stopped) and the search, in no order."""
         words = text.lower().split()
         now = self._clock()
         found = []
         for item in self._picture.containers.values():
             row = self._row(item, now)
-            if running_only and not row.is_running:
+            if only != ALL and row.is_running != (only == RUNNING):
                 continue
             haystack = f"{row.name} {row.image} {row.id} {row.state} {row.ports_text}".lower()
             if all(word in haystack for word in words):
@@ -125,6 +172,8 @@ class ContainersPresenter:
             created_s=item.created,
             age=age_text(max(0.0, now - item.created)),
             busy=self._busy.get(item.id, ""),
+            status=item.status,
+            usage=self.usage.get(item.id),
             labels=item.labels,
         )
 

@@ -3,45 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QDialog,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QMenu,
-    QPlainTextEdit,
-    QProgressBar,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from desktop.loop import Scope
-from desktop.pages.images.presenter import ImageRow, ImagesPresenter, Pull, RunForm, size_text
-from desktop.state.connection import Stage
+from desktop.pages.images.dialogs import PullDialog, RunDialog
+from desktop.pages.images.presenter import ImageRow, ImagesPresenter
+from desktop.state.connection import Connection, Stage
 from desktop.state.picture import CONNECTION, CONTAINERS, IMAGES, Picture
+from desktop.state.sizes import size_text
 from desktop.theme.tokens import SPACE, Tokens
-from desktop.widgets.parts import EmptyState, IconButton, Question, button, label, shown
+from desktop.widgets.cells import CellDelegate
+from desktop.widgets.parts import (
+    ActionButton,
+    EmptyState,
+    IconButton,
+    Question,
+    button,
+    dress_search,
+    label,
+    search_field,
+    shown,
+)
 from desktop.widgets.rows import Column, RowModel
-from desktop.widgets.table import CellDelegate, RowTable
+from desktop.widgets.table import RowTable
 
 
 def columns() -> list[Column[ImageRow]]:
     """Return the table's columns."""
     return [
-        Column("Name", lambda row: row.name, lambda row: (row.is_dangling, row.name.lower())),
-        Column("Tag", lambda row: row.tag, lambda row: row.tag.lower(), 160),
-        Column("ID", lambda row: row.short_id, lambda row: row.short_id, 120),
-        Column("Used by", used_text, lambda row: -row.used_by, 130),
-        Column("Size", lambda row: size_text(row.size), lambda row: -row.size, 90, right=True),
-        Column("Created", lambda row: row.age, lambda row: -row.created_s, 96, right=True),
-    ]
+        Column(
+            "Name", lambda row: "No name" if row.is_dangling else row.name,
+            lambda row: (row.is_dangling, row.name.lower()), look="name", tone=_tone,
+            below=lambda row: row.tag, below_when_hidden=1,
+        ),
+        Column("Tag", lambda row: "dangling" if row.is_dangling else row.tag, lambda row: row.tag.lower(), 168,
+               look="pill", tone=lambda row: "amber" if row.is_dangling else "grey", drop=2),
+        Column("ID", lambda row: row.short_id, lambda row: row.short_id, 124, look="mono", drop=3),
+        Column("In use", used_text, lambda row: -row.used_by, 124, drop=1),
+        Column("Size", lambda row: size_text(row.size), lambda row: -row.size, 92, right=True),
+        Column("Created", lambda row: row.age, lambda row: -row.created_s, 96, right=True, drop=4),
+        Column("", lambda row: "", lambda row: 0, 84, look="actions",
+               parts=lambda row: (("play", "run"), ("trash", "delete"))),
+    ]  # fmt: skip
+
+
+def _tone(row: ImageRow) -> str:
+    return "green" if row.used_by else "grey"
 
 
 def used_text(row: ImageRow) -> str:
@@ -49,138 +59,6 @@ def used_text(row: ImageRow) -> str:
     if not row.used_by:
         return ""
     return "1 container" if row.used_by == 1 else f"{row.used_by} containers"
-
-
-class PullBar(QFrame):
-    """One pull that goes on: its name, how far it is, and the way to give it up."""
-
-    def __init__(self, pull: Pull, cancel: Callable[[], None], tokens: Tokens) -> None:
-        """Show ``pull``."""
-        super().__init__()
-        self.setObjectName("card")
-        self.pull = pull
-        self._status = label("", "muted")
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        close = IconButton("close", f"Cancel pulling {pull.name}", cancel)
-        close.dress(tokens)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(12, SPACE, SPACE, SPACE)
-        layout.setSpacing(12)
-        layout.addWidget(label(f"Pulling {pull.name}"))
-        layout.addWidget(self._bar, 1)
-        layout.addWidget(self._status)
-        layout.addWidget(close)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Show how far it is."""
-        share = self.pull.share
-        self._bar.setRange(0, 0 if share is None else 1000)
-        if share is not None:
-            self._bar.setValue(round(share * 1000))
-        self._status.setText(self.pull.status)
-
-
-class RunDialog(QDialog):
-    """The small form to run an image; what is wrong is said beside its field."""
-
-    def __init__(self, parent: QWidget, image: str) -> None:
-        """Ask for what ``image`` needs."""
-        super().__init__(parent)
-        self.setWindowTitle("Run")
-        self.setModal(True)
-        self.setMinimumWidth(520)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(label(f"Run {image}", "big"))
-        layout.addSpacing(SPACE)
-        self._problems: dict[str, QLabel] = {}
-        self.name = QLineEdit()
-        self.name.setPlaceholderText("made up when it is empty")
-        self.ports, self.env, self.volumes = (QPlainTextEdit() for _ in range(3))
-        for field, hint in ((self.ports, "8080:80"), (self.env, "NAME=value"), (self.volumes, "data:/var/lib/data")):
-            field.setObjectName("field")
-            field.setPlaceholderText(hint)
-            field.setFixedHeight(56)
-            field.setTabChangesFocus(True)
-            field.textChanged.connect(self._check)
-        self.command = QLineEdit()
-        self.command.setPlaceholderText("the image's own when it is empty")
-        self.auto_remove = QCheckBox("Delete the container when it ends")
-        for title, key, field_ in (
-            ("Name", "name", self.name), ("Ports, one a line", "ports", self.ports),
-            ("Environment, one a line", "env", self.env), ("Volumes and folders, one a line", "volumes", self.volumes),
-            ("Command", "command", self.command),
-        ):  # fmt: skip
-            layout.addWidget(label(title, "muted"))
-            layout.addWidget(field_)
-            problem = label("", "error", wrap=True)
-            problem.hide()
-            self._problems[key] = problem
-            layout.addWidget(problem)
-        for text in (self.name, self.command):
-            text.textChanged.connect(self._check)
-        layout.addSpacing(SPACE)
-        layout.addWidget(self.auto_remove)
-        layout.addSpacing(SPACE)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(button("Cancel", self.reject))
-        self.go = button("Run", self.accept, "primary")
-        self.go.setDefault(True)
-        row.addWidget(self.go)
-        layout.addLayout(row)
-
-    def form(self) -> RunForm:
-        """Return what was typed."""
-        return RunForm(
-            self.name.text(),
-            self.ports.toPlainText(),
-            self.env.toPlainText(),
-            self.volumes.toPlainText(),
-            self.command.text(),
-            self.auto_remove.isChecked(),
-        )
-
-    def _check(self) -> None:
-        problems = self.form().problems()
-        for key, widget in self._problems.items():
-            widget.setText(problems.get(key, ""))
-            widget.setVisible(key in problems)
-        self.go.setEnabled(not problems)
-
-
-class PullDialog(QDialog):
-    """Asks for an image's name."""
-
-    def __init__(self, parent: QWidget) -> None:
-        """Begin empty."""
-        super().__init__(parent)
-        self.setWindowTitle("Pull")
-        self.setModal(True)
-        self.setMinimumWidth(440)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(label("Pull an image", "big"))
-        layout.addWidget(
-            label("A name such as nginx, postgres:17 or registry.example/team/app:1.2", "muted", wrap=True)
-        )
-        self.name = QLineEdit()
-        self.name.setPlaceholderText("name[:tag]")
-        layout.addWidget(self.name)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(button("Cancel", self.reject))
-        self.go = button("Pull", self.accept, "primary")
-        self.go.setDefault(True)
-        self.go.setEnabled(False)
-        row.addWidget(self.go)
-        layout.addSpacing(SPACE)
-        layout.addLayout(row)
-        self.name.textChanged.connect(lambda text: self.go.setEnabled(bool(text.strip())))
 
 
 class ImagesPage(QWidget):
@@ -192,33 +70,36 @@ class ImagesPage(QWidget):
         picture: Picture,
         scope: Scope,
         tokens: Callable[[], Tokens],
+        help_: Callable[[], None],
     ) -> None:
-        """Show ``picture``'s images."""
+        """Show ``picture``'s images; ``help_`` does what the engine line's button says."""
         super().__init__()
+        self._help = help_
         self.presenter = presenter
         self._picture = picture
         self._scope = scope
         self._tokens = tokens
         self.model: RowModel[ImageRow] = RowModel(columns())
         self.table = RowTable(self.model, CellDelegate(tokens))
+        self.table.acted.connect(self._act)
         self._empty = EmptyState("images")
         self._count = label("", "muted")
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search by name or ID…")
-        self.search.setClearButtonEnabled(True)
-        self.search.setFixedWidth(280)
+        self.search = search_field("Search name, tag, ID", 260)
         self.search.textChanged.connect(lambda _: self.refresh())
-        self._run = IconButton("play", "Run", self.ask_to_run)
-        self._delete = IconButton("trash", "Delete", self.ask_to_remove)
-        self.pull_button = button("Pull…", self.ask_to_pull, "primary")
-        self._pulls = QVBoxLayout()
-        self._bars: list[PullBar] = []
+        self._buttons = [
+            ActionButton("play", "Run…", self.ask_to_run),
+            ActionButton("trash", "Delete", self.ask_to_remove, danger=True),
+        ]
+        self._selected_text = label("", "strong")
+        self._clear = IconButton("close", "Clear the selection", self.table.clearSelection)
+        self.bar = QFrame()
+        self.pull_button = button("Pull an image", self.ask_to_pull, "primary")
+        self.prune_button = ActionButton("broom", "Delete dangling", self.ask_to_prune)
         self._lay_out()
         self.table.opened.connect(lambda _: self.ask_to_run())
         self.table.deleted.connect(self.ask_to_remove)
         self.table.customContextMenuRequested.connect(self._menu)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_buttons())
-        presenter.on_change = self._show_pulls
         self._unlisten = picture.listen(self._changed)
         QShortcut(QKeySequence.StandardKey.Find, self, self.search.setFocus)
         self.dress(tokens())
@@ -227,22 +108,30 @@ class ImagesPage(QWidget):
     def _lay_out(self) -> None:
         head = QHBoxLayout()
         head.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
-        head.setSpacing(SPACE)
+        head.setSpacing(2 * SPACE)
         head.addWidget(label("Images", "title"))
-        head.addSpacing(SPACE)
         head.addWidget(self._count)
         head.addStretch()
-        head.addWidget(self._run)
-        head.addWidget(self._delete)
-        head.addSpacing(SPACE)
-        head.addWidget(self.search)
+        head.addWidget(self.prune_button)
+        head.addWidget(self.search, 1)
         head.addWidget(self.pull_button)
-        self._pulls.setContentsMargins(3 * SPACE, 0, 3 * SPACE, 0)
-        self._pulls.setSpacing(SPACE)
+        self.bar.setObjectName("selection")
+        row = QHBoxLayout(self.bar)
+        row.setContentsMargins(12, 4, 6, 4)
+        row.setSpacing(2)
+        row.addWidget(self._selected_text)
+        row.addSpacing(SPACE)
+        for item in self._buttons:
+            row.addWidget(item)
+        row.addStretch()
+        row.addWidget(self._clear)
+        self.bar.hide()
         self._body = QStackedWidget()
         holder = QWidget()
         inside = QVBoxLayout(holder)
         inside.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 0)
+        inside.setSpacing(SPACE)
+        inside.addWidget(self.bar)
         inside.addWidget(self.table)
         self._body.addWidget(holder)
         self._body.addWidget(self._empty)
@@ -250,18 +139,19 @@ class ImagesPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(head)
-        layout.addLayout(self._pulls)
         layout.addWidget(self._body, 1)
-
-    def dress(self, tokens: Tokens) -> None:
-        """Colour the icons."""
-        self._run.dress(tokens)
-        self._delete.dress(tokens)
-        self._empty.dress(tokens)
 
     def _changed(self, parts: frozenset[str]) -> None:
         if parts & {IMAGES, CONTAINERS, CONNECTION}:
             self.refresh()
+
+    def dress(self, tokens: Tokens) -> None:
+        """Colour what is not coloured by the style sheet."""
+        for item in (*self._buttons, self.prune_button):
+            item.dress(tokens)
+        self._clear.dress(tokens)
+        dress_search(self.search, tokens)
+        self._empty.dress(tokens)
 
     def refresh(self) -> None:
         """Show what the picture has."""
@@ -269,43 +159,39 @@ class ImagesPage(QWidget):
         self.model.set_rows(rows)
         loaded = self._picture.is_loaded
         total = sum(item.size for item in self._picture.images.values())
-        self._count.setText(f"{len(self._picture.images)} images, {size_text(total)}" if loaded else "")
+        count = len(self._picture.images)
+        told = "1 image" if count == 1 else f"{count} images"
+        self._count.setText(f"{told}, {size_text(total)}" if loaded and count else "")
         self._body.setCurrentIndex(0 if rows else 1)
         connection = self._picture.connection
-        self.pull_button.setEnabled(connection.stage is Stage.RUNNING)
-        if not loaded:
-            self._empty.show_text(connection.sentence, "Images appear here as soon as an engine answers.")
-        elif not rows and self._picture.images:
-            self._empty.show_text("Nothing fits", "No image fits the search.", "Show all images", self.search.clear)
-        elif not rows:
-            self._empty.show_text(
-                "No images yet",
-                "Pull one from a registry: nginx, postgres, your own.",
-                "Pull an image",
-                self.ask_to_pull,
-            )
+        is_running = connection.stage is Stage.RUNNING
+        self.pull_button.setVisible(loaded)
+        self.pull_button.setEnabled(is_running)
+        self.search.setVisible(loaded)
+        self.prune_button.setVisible(loaded and self.presenter.has_dangling())
+        if not rows:
+            self._say_why_empty(connection)
         self._update_buttons()
+
+    def _say_why_empty(self, connection: Connection) -> None:
+        if not self._picture.is_loaded and connection.stage in (Stage.CONNECTING, Stage.STARTING):
+            self._empty.show_text("One moment", connection.sentence + ".", icon_name="clock")
+        elif not self._picture.is_loaded:
+            icon = "lock" if connection.stage is Stage.REFUSED else "plug"
+            text = "Images appear here as soon as it answers."
+            self._empty.show_text(connection.sentence, text, connection.button, self._help, icon)
+        elif self._picture.images:
+            text = "No image fits what you search for."
+            self._empty.show_text("Nothing here", text, "Show all images", self.search.clear, "search")
+        else:
+            text = "Pull one from a registry: nginx, postgres, your own."
+            self._empty.show_text("No images yet", text, "Pull an image", self.ask_to_pull, "images")
 
     def _update_buttons(self) -> None:
         count = len(self.table.selected_ids())
-        self._run.setEnabled(count == 1)
-        self._delete.setEnabled(count > 0)
-
-    def _show_pulls(self) -> None:
-        present = {id(bar.pull): bar for bar in self._bars}
-        for bar in list(self._bars):
-            if bar.pull not in self.presenter.pulls:
-                self._bars.remove(bar)
-                bar.setParent(None)
-                bar.deleteLater()
-            else:
-                bar.refresh()
-        for pull in self.presenter.pulls:
-            if id(pull) not in present:
-                bar = PullBar(pull, partial(self.presenter.cancel, pull), self._tokens())
-                self._bars.append(bar)
-                self._pulls.addWidget(bar)
-        self._pulls.setContentsMargins(3 * SPACE, 0, 3 * SPACE, 2 * SPACE if self._bars else 0)
+        self.bar.setVisible(count > 0)
+        self._selected_text.setText(f"{count} selected")
+        self._buttons[0].setEnabled(count == 1)
 
     def _selected(self) -> list[ImageRow]:
         return [row for row in map(self.presenter.row, self.table.selected_ids()) if row is not None]
@@ -317,7 +203,25 @@ class ImagesPage(QWidget):
     async def _ask_to_pull(self) -> None:
         dialog = PullDialog(self.window())
         if await shown(dialog):
-            self.presenter.pull(dialog.name.text())
+            self.presenter.pull(dialog.wanted())
+
+    def ask_to_prune(self) -> None:
+        """Ask, then delete the images without a name."""
+        self._scope.run(self._ask_to_prune())
+
+    async def _ask_to_prune(self) -> None:
+        rows = self.presenter.prunable()
+        lines = [f"• {row.short_id}  ({size_text(row.size)})" for row in rows]
+        shown_lines = lines[:10] + ([f"… and {len(lines) - 10} more"] if len(lines) > 10 else [])
+        text = "\n".join(shown_lines) if rows else "Each one is used by a container, so nothing will go."
+        if await Question(self.window(), "Delete the images without a name?", text, "Delete").ask():
+            self.presenter.prune()
+
+    def _act(self, row_id: str, part: str) -> None:
+        """Do what was clicked in a row."""
+        row = self.presenter.row(row_id)
+        if row is not None:
+            self._scope.run(self._ask_to_run(row) if part == "run" else self._ask_to_remove([row]))
 
     def ask_to_run(self) -> None:
         """Show the form, then run the selected image."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from desktop.messages import Message, explain
 from desktop.state.picture import Picture
+from desktop.state.sizes import size_text
 from desktop.state.spans import age_text
 from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import ContainerCreateRequest, HostConfig, PortBinding
@@ -28,6 +29,9 @@ class ImageActions(Protocol):
 
     async def remove(self, ref: str, *, force: bool) -> None:
         """Delete an image or one of its names."""
+
+    async def prune(self) -> tuple[int, int]:
+        """Delete images without a name that nothing uses; return how many names and layers, and the bytes freed."""
 
     async def run(self, request: ContainerCreateRequest, name: str) -> str:
         """Create and start a container; return its ID."""
@@ -49,9 +53,9 @@ class Pull:
 
     name: str
     status: str = "Starting"
+    result: str = ""
     layers: dict[str, PullStep] = field(default_factory=dict)
-    error: Message | None = None
-    is_done: bool = False
+    give_up: Callable[[], object] = lambda: None
 
     @property
     def share(self) -> float | None:
@@ -63,7 +67,10 @@ class Pull:
     def take(self, step: PullStep) -> None:
         """Note a message."""
         if not step.layer or not re.fullmatch("[0-9a-f]{12}", step.layer):
-            self.status = step.status
+            if step.status.startswith("Status: "):
+                self.result = f"{step.status.removeprefix('Status: ').removesuffix('.')}."
+            elif not self.layers:
+                self.status = step.status
             return
         before = self.layers.get(step.layer)
         total = step.total or (before.total if before else 0)
@@ -105,16 +112,6 @@ class ImageRow:
         return self.name == "<none>"
 
 
-def size_text(size: int) -> str:
-    """Return a size as Docker writes it, in decimal units."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
-
-
 class ImagesPresenter:
     """Rows and actions of the page."""
 
@@ -122,19 +119,19 @@ class ImagesPresenter:
         self,
         picture: Picture,
         actions: Callable[[], ImageActions],
-        run: Callable[[Coroutine[Any, Any, None]], None],
+        run: Callable[[Coroutine[Any, Any, None]], Callable[[], None]],
         notify: Callable[[Message, str], None],
         clock: Callable[[], float],
     ) -> None:
-        """``notify`` takes a message and its kind, error or info."""
+        """``run`` returns what cancels the task; ``notify`` takes a message and its kind, error or info."""
         self._picture = picture
         self._actions = actions
         self._run = run
         self._notify = notify
         self._clock = clock
         self.pulls: list[Pull] = []
-        self._cancelled: set[int] = set()
         self.on_change: Callable[[], None] = lambda: None
+        self.on_started: Callable[[str], None] = lambda _: None
 
     def rows(self, text: str = "") -> list[ImageRow]:
         """Return the rows that fit a search, one a name."""
@@ -166,39 +163,57 @@ class ImagesPresenter:
         """Return one row."""
         return next((row for row in self.rows() if row.id == row_id), None)
 
+    def prunable(self) -> list[ImageRow]:
+        """Return the images that pruning deletes: those without a name that nothing uses."""
+        return [row for row in self.rows() if row.is_dangling and not row.used_by]
+
+    def has_dangling(self) -> bool:
+        """Whether an image has no name."""
+        return any(
+            not (item.repo_tags or ()) or item.repo_tags == ["<none>:<none>"] for item in self._picture.images.values()
+        )
+
     def pull(self, name: str) -> None:
         """Begin to pull an image."""
         pull = Pull(name.strip())
         self.pulls.append(pull)
         self.on_change()
-        self._run(self._pull(pull))
+        pull.give_up = self._run(self._pull(pull))
 
     async def _pull(self, pull: Pull) -> None:
         steps = self._actions().pull(pull.name)
         try:
             async for step in steps:
-                if id(pull) in self._cancelled:
-                    break
                 pull.take(step)
                 self.on_change()
-            else:
-                self._notify(Message(f"Pulled {pull.name}", ""), "info")
+            self._notify(Message(f"Pulled {pull.name}", pull.result), "info")
         except PortsideError as error:
             self._notify(explain(f"pull {pull.name}", error), "error")
         finally:
+            self.pulls.remove(pull)
+            self.on_change()
             close = getattr(steps, "aclose", None)
             if close is not None:
                 await close()
-            pull.is_done = True
-            self._cancelled.discard(id(pull))
-            self.pulls.remove(pull)
-            self.on_change()
 
     def cancel(self, pull: Pull) -> None:
-        """Give a pull up; it ends with its next message."""
-        self._cancelled.add(id(pull))
+        """Give a pull up: its connection is closed, so the engine stops too."""
         pull.status = "Cancelling"
+        pull.give_up()
         self.on_change()
+
+    def prune(self) -> None:
+        """Delete the images that have no name and are not used."""
+        self._run(self._prune())
+
+    async def _prune(self) -> None:
+        try:
+            count, freed = await self._actions().prune()
+        except PortsideError as error:
+            self._notify(explain("delete images without a name", error), "error")
+            return
+        told = f"{size_text(freed)} are free again." if count else "No image without a name was unused."
+        self._notify(Message("Images without a name are deleted" if count else "Nothing to delete", told), "info")
 
     def remove(self, rows: list[ImageRow]) -> None:
         """Delete images: the question was asked before."""
@@ -217,9 +232,14 @@ class ImagesPresenter:
 
     async def _start(self, form: RunForm, image: str) -> None:
         try:
-            await self._actions().run(form.request(image), form.name.strip())
+            container_id = await self._actions().run(form.request(image), form.name.strip())
         except PortsideError as error:
             self._notify(explain(f"run {image}", error), "error")
+            return
+        if form.show_log:
+            self.on_started(container_id)
+        else:
+            self._notify(Message(f"{form.name.strip() or container_id[:12]} runs", f"It was made of {image}."), "info")
 
 
 @dataclass(frozen=True)
@@ -232,6 +252,7 @@ class RunForm:
     volumes: str = ""
     command: str = ""
     auto_remove: bool = False
+    show_log: bool = True
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by field; empty when it can be run."""
@@ -275,6 +296,28 @@ class RunForm:
         if self.command.strip():
             request.cmd = shlex.split(self.command)
         return request
+
+
+def name_problem(name: str) -> str:
+    """Return what is wrong with an image's name, "" when a registry can be asked for it."""
+    if re.search(r"\s", name):
+        return "A name has no spaces."
+    rest, _, digest = name.partition("@")
+    if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        return "A digest is sha256: and 64 digits from 0 to f."
+    repository, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = rest, ""
+    elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+        return "A tag is made of letters, digits, _ . and -."
+    host, slash, path = repository.partition("/")
+    has_host = bool(slash) and (any(sign in host for sign in ".:") or host == "localhost")
+    path = path if has_host else repository
+    if path != path.lower():
+        return "A name is written in small letters."
+    if not re.fullmatch(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*", path):
+        return "A name is made of small letters, digits and . _ - between them."
+    return ""
 
 
 def _lines(text: str) -> list[str]:
