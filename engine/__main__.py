@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the engine; returns the exit code: 0 after a stop in order, 1 for a failure, 2 for a bad setting."""
     try:
         command = settings.load(sys.argv[1:] if arguments is None else arguments)
+        settings.check_files(command.config)
     except settings.ConfigError as error:
         sys.stderr.write(f"portsided: {error.message.removeprefix('portsided: ')}\n")
         return EXIT_CONFIG
@@ -79,6 +80,7 @@ async def _serve(command: settings.CommandLine) -> None:
     def reload() -> None:
         try:
             fresh = settings.load(list(command.arguments)).config
+            settings.check_files(fresh)
         except settings.ConfigError as error:
             log.error("settings are not reloaded: %s", error.message)  # noqa: TRY400 - its words say it all
             return

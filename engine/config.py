@@ -10,13 +10,16 @@ import difflib
 import hashlib
 import ipaddress
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.errors import InvalidArgument
+from engine.containers.logoptions import check_log_options
+from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import Ulimit
 
 DEFAULT_DATA_ROOT = Path("/var/lib/portside")
@@ -168,6 +171,8 @@ def _host(value: object) -> str:
         raise ValueError("a socket's path has at most 107 bytes")
     if scheme == "tcp" and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:/\[\]]*):\d{1,5}", rest):
         raise ValueError("tcp://address:port is expected")
+    if scheme == "tcp" and not 0 < int(rest.rpartition(":")[2]) <= 65535:
+        raise ValueError("a port from 1 to 65535 is expected")
     return text
 
 
@@ -333,8 +338,9 @@ KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
 """Docker's keys, the field that each sets ("" for those that only allow what is so anyway) and its reader."""
 
 RELOADABLE = frozenset(
-    {"debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "max_concurrent_downloads", "runtimes"}
+    {"debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "proxies", "max_concurrent_downloads"}
 )
+"""Fields that change while the engine runs (SIGHUP)."""
 
 _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--host", "hosts", "where to listen, repeatable"),
@@ -429,6 +435,26 @@ def _check_together(config: EngineConfig, *, verify: bool) -> None:
                 raise ConfigError(f"{path}: no such file")
     if config.runtime not in ("auto", "crun", "runc", *config.runtimes):
         raise ConfigError(f"runtime {config.runtime} is neither auto, crun or runc nor one of the runtimes configured")
+
+
+def check_files(config: EngineConfig) -> None:
+    """Check the log options, and that files and programs named are there; raises ConfigError (reads the disk)."""
+    try:
+        check_log_options(config.log_driver, config.log_options)
+    except PortsideError as error:
+        raise ConfigError(f"log-opts: {error.message}") from error
+    for name, setting in config.runtimes.items():
+        if shutil.which(setting.path) is None:
+            raise ConfigError(f"runtimes: {name}: {setting.path} is not there or cannot be run")
+    if config.init_path is not None and not os.access(config.init_path, os.X_OK):
+        raise ConfigError(f"init-path: {config.init_path} is not there or cannot be run")
+    if config.seccomp_profile is not None:
+        try:
+            profile = json.loads(config.seccomp_profile.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"seccomp-profile: {config.seccomp_profile}: {error}") from error
+        if not isinstance(profile, dict) or "defaultAction" not in profile:
+            raise ConfigError(f"seccomp-profile: {config.seccomp_profile}: an object with defaultAction is expected")
 
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import msgspec
 from engine.containers.container import Container
 from engine.containers.lifecycle import Observer
 from engine.containers.record import ContainerRecord
-from engine.containers.views import shown_status, status_text, summary_view
+from engine.containers.views import port_summaries, shown_status, status_text, summary_view
 from engine.errors import InvalidArgument
-from engine.model.base import given
 from engine.wire.filters import Filters, match_labels, match_pattern, single_bool
 
 ALLOWED_FILTERS = frozenset(
@@ -51,9 +50,8 @@ class ListQuery:
             return False
         if self.is_task:
             return False
-        if self.exited and (
-            state.exit_code not in self.exited or status in ("running", "paused") or not state.started_ns
-        ):
+        lives = status in ("running", "paused", "restarting")
+        if self.exited and (state.exit_code not in self.exited or lives or not state.started_ns):
             return False
         if wanted.get("status") and status not in wanted["status"]:
             return False
@@ -67,7 +65,7 @@ class ListQuery:
 
     def _matches_names(self, record: ContainerRecord) -> bool:
         wanted = self.filters
-        if wanted.get("id") and not any(record.id.startswith(prefix) for prefix in wanted["id"]):
+        if wanted.get("id") and not match_pattern(wanted["id"], record.id):
             return False
         names = wanted.get("name")
         if names and not (match_pattern(names, f"/{record.name}") or match_pattern(names, record.name)):
@@ -77,7 +75,9 @@ class ListQuery:
     def _matches_attachments(self, record: ContainerRecord) -> bool:
         wanted = self.filters
         volumes = wanted.get("volume")
-        if volumes and not any(item in (mount.name, mount.destination) for item in volumes for mount in record.mounts):
+        if volumes and not any(
+            item in (mount.name or mount.source, mount.destination) for item in volumes for mount in record.mounts
+        ):
             return False
         networks = wanted.get("network")
         if networks and not any(
@@ -86,12 +86,13 @@ class ListQuery:
             for name, endpoint in record.networks.items()
         ):
             return False
-        published = {
-            port for port, bindings in (record.host_config.port_bindings or {}).items() if bindings is not None
-        }
-        if self.publish and not self.publish & published:
-            return False
-        return not self.expose or bool(self.expose & set(given(record.config.exposed_ports, {})))
+        if not self.publish and not self.expose:
+            return True
+        return any(
+            f"{port.public_port if isinstance(port.public_port, int) else 0}/{port.type}" in self.publish
+            or f"{port.private_port}/{port.type}" in self.expose
+            for port in port_summaries(record)
+        )
 
 
 def build_query(
@@ -116,7 +117,7 @@ def build_query(
             raise InvalidArgument(f"invalid filter 'exited={value}': {reason}") from None
     _check_words(filters, "status", _STATES, "invalid value for state ({value}): must be one of {words}")
     _check_words(filters, "health", _HEALTH, "invalid value for health ({value}): must be one of {words}")
-    if filters.get("status") or filters.get("exited"):
+    if filters.get("status"):
         query.all = True
     query.is_task = single_bool(filters, "is-task")
     for value in filters.get("before", ()):
@@ -140,14 +141,23 @@ def _check_words(filters: Filters, name: str, words: tuple[str, ...], text: str)
 def _ports(filters: Filters, name: str) -> set[str]:
     found: set[str] = set()
     for value in filters.get(name, ()):
+        if ":" in value:
+            raise InvalidArgument(f"filter for '{name}' should not contain ':': {value}")
         numbers, _, protocol = value.partition("/")
-        first, _, last = numbers.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or int(last or first) > 65535:
-            raise InvalidArgument(f"invalid filter '{name}={value}': invalid port")
-        if protocol not in ("", "tcp", "udp", "sctp"):
-            raise InvalidArgument(f"invalid filter '{name}={value}': invalid protocol: {protocol}")
+        first, dash, last = numbers.partition("-")
+        reason = _port_fault(first) or (_port_fault(last) if dash else "")
+        if not reason and dash and int(last) < int(first):
+            reason = f"invalid range specified for port: {numbers}"
+        if reason:
+            raise InvalidArgument(f"error while looking up for {name} {value}: {reason}")
         found.update(f"{number}/{protocol or 'tcp'}" for number in range(int(first), int(last or first) + 1))
     return found
+
+
+def _port_fault(text: str) -> str:
+    if not text.isascii() or not text.isdigit():
+        return f'strconv.ParseUint: parsing "{text}": invalid syntax' if text else "empty string specified for ports"
+    return "" if int(text) <= 65535 else f'strconv.ParseUint: parsing "{text}": value out of range'
 
 
 class ContainerListing(Observer):
@@ -176,12 +186,28 @@ class ContainerListing(Observer):
         found = [record for record in ordered if query.matches(record)]
         return found[: query.limit] if query.limit > 0 else found
 
-    def encode(self, records: Iterable[ContainerRecord], sizes: dict[str, tuple[int, int]] | None = None) -> bytes:
-        """Return the JSON of a list; ``sizes`` by ID are (written bytes, bytes with the image)."""
+    def encode(
+        self,
+        records: Iterable[ContainerRecord],
+        sizes: dict[str, tuple[int, int]] | None = None,
+        *,
+        annotations: bool = True,
+    ) -> bytes:
+        """Return the JSON of a list; ``sizes`` by ID are (written bytes, bytes with the image).
+
+        API versions before 1.46 know no ``annotations``.
+        """
         now = time.time_ns()
-        if sizes is not None:
-            rows = [summary_view(record, self._image_name(record), now, sizes.get(record.id)) for record in records]
-            return msgspec.json.encode(rows) + b"\n"
+        records = list(records)
+        hides = not annotations and any(record.host_config.annotations for record in records)
+        if sizes is not None or hides:
+            views = [
+                summary_view(record, self._image_name(record), now, (sizes or {}).get(record.id)) for record in records
+            ]
+            for view in views:
+                if hides:
+                    view.host_config.annotations = msgspec.UNSET
+            return msgspec.json.encode(views) + b"\n"
         parts: list[bytes] = []
         for record in records:
             row = self._rows.get(record.id) or self._make_row(record)

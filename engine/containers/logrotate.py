@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from pathlib import Path
 
 from engine.containers.container import Container
 from engine.containers.lifecycle import Observer
+from engine.containers.logoptions import parse_size
 from engine.containers.paths import ContainerPaths
 from engine.containers.record import ContainerRecord
 from engine.errors import PortsideError
@@ -29,19 +29,12 @@ def limits_of(record: ContainerRecord) -> tuple[int, int] | None:
     """Return the largest size of a log file in bytes and how many there are; None for no limit."""
     config = record.host_config.log_config
     options = config.config or {}
+    size = parse_size(options["max-size"]) if options.get("max-size") else 0  # checked at the creation
     if config.type == "local":
-        size = parse_size(options.get("max-size", "")) or LOCAL_MAX_BYTES
-        return size, int(options.get("max-file", LOCAL_MAX_FILES))
-    size = parse_size(options.get("max-size", ""))
+        return size or LOCAL_MAX_BYTES, int(options.get("max-file", LOCAL_MAX_FILES))
     if config.type != "json-file" or size <= 0:
         return None
     return size, int(options.get("max-file", 1))
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of ``10m``, ``1k`` and so on; 0 for what is none (options were checked at creation)."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", text.strip().lower())
-    return int(float(found[1]) * 1024 ** " kmgt".index(found[2] or " ")) if found else 0
 
 
 def rotate(path: Path, max_files: int) -> None:

@@ -73,7 +73,7 @@ def status_text(record: ContainerRecord, now_ns: int | None = None) -> str:
         return "Removal In Progress"
     if state.status == "dead":
         return "Dead"
-    if state.started_ns == 0 or state.status in ("created", "starting"):
+    if state.started_ns == 0 or shown_status(record) == "created":
         return "Created"
     return f"Exited ({state.exit_code}) {ago} ago"
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine.errors import InvalidArgument
 from engine.events import EventBus
 from engine.model.system import Event
-from engine.server.http import JsonStream, Route
+from engine.server.http import JsonStream, Route, api_version
 from engine.wire.filters import Filters, match_labels, parse_filters
 from engine.wire.references import familiar_name
 from engine.wire.times import parse_moment
@@ -88,10 +88,13 @@ class EventsApi:
         if until_ns and until_ns < since_ns:
             raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
         filters = parse_filters(request.query.get("filters", ""), ALLOWED)
+        knows_image_create = api_version(request) >= (1, 46)
         stream = JsonStream(request)
         await stream.start()
         async with aclosing(self._events.stream(since_ns, until_ns)) as events:
             async for event in events:
+                if event.type == "image" and event.action == "create" and not knows_image_create:
+                    continue
                 if matches(event, filters):
                     await stream.send(with_old_form(event))
         await stream.response.write_eof()

@@ -9,11 +9,10 @@ from aiohttp import web
 from engine.containers.execs import ExecManager
 from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import ExecCreateRequest, ExecStartRequest, IdResponse
-from engine.server.hijack import HijackResponse
+from engine.server.hijack import RAW_STREAM, HijackResponse
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
 from engine.wire.frames import STDERR, encode_frame
 
-RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
 
@@ -48,12 +47,12 @@ class ExecApi:
         body = await decode_body(request, ExecStartRequest, optional=True)
         item = self._execs.check_startable(request.match_info["id"])
         size = body.console_size
+        console = None
         if isinstance(size, list) and size:
-            if not body.tty:
-                raise InvalidArgument("console size is only supported when TTY is enabled")
             if len(size) != 2:
                 raise InvalidArgument(f"ConsoleSize has {len(size)} values: give height and width")
-        console = (size[0], size[1]) if isinstance(size, list) and size else None
+            if body.tty and api_version(request) >= (1, 42):  # without a terminal it means nothing, as for moby
+                console = (size[0], size[1])
         if body.detach:
             await self._execs.start(item, None, console)
             return empty_response(200)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
 READ_HIGH_BYTES = 256 * 1024
+RAW_STREAM = "application/vnd.docker.raw-stream"
 
 
 class HijackedStream(asyncio.Protocol):
@@ -128,7 +129,7 @@ class HijackResponse(web.StreamResponse):
             raise ConnectionResetError("the client has gone")
         early = bytes(getattr(protocol, "_message_tail", b""))
         upgrade = request.headers.get("Upgrade")
-        kind = self._stream_type.encode()
+        kind = (self._stream_type if upgrade else RAW_STREAM).encode()
         if upgrade:
             head = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n" % (
                 kind,

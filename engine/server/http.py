@@ -6,6 +6,7 @@ answers of them. ``hijack.py`` has the streams that take the connection over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+_MAX_DIGITS = 20
 
 API_VERSION: web.RequestKey[tuple[int, int]] = web.RequestKey("api_version", tuple)
 """The version that a request speaks, ``(1, 51)``; set by the application before the handler runs."""
@@ -52,10 +54,11 @@ def query_int(request: web.Request, name: str, default: int | None = None) -> in
     value = request.query.get(name, "")
     if value == "":
         return default
-    try:
-        return int(value)
-    except ValueError:
-        raise InvalidArgument(f'strconv.Atoi: parsing "{value}": invalid syntax') from None
+    if re.fullmatch(r"[+-]?\d+", value, re.ASCII) is None:
+        raise InvalidArgument(f'strconv.Atoi: parsing "{value}": invalid syntax')
+    if len(value) > _MAX_DIGITS or not -(2**63) <= int(value) < 2**63:
+        raise InvalidArgument(f'strconv.Atoi: parsing "{value}": value out of range')
+    return int(value)
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -19,12 +19,12 @@ def parse_filters(text: str, allowed: Collection[str]) -> Filters:
 
     Raises InvalidArgument with moby's texts for broken JSON and for a filter that is not ``allowed``.
     """
-    if not text:
+    if text in ("", "null"):
         return {}
     try:
         raw = _decoder.decode(text)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InvalidArgument(f"invalid filter: {error}") from error
+        raise InvalidArgument("invalid filter") from error
     found: Filters = {}
     for name, values in raw.items():
         if name not in allowed:
@@ -41,16 +41,19 @@ def encode_filters(filters: Filters) -> str:
 
 
 def single_bool(filters: Filters, name: str, default: bool | None = None) -> bool | None:
-    """Return a filter that is one boolean; raises InvalidArgument with moby's text for anything else."""
-    values = filters.get(name)
-    if not values:
+    """Return a filter that is one boolean: 1, true, 0 or false.
+
+    Raises InvalidArgument with moby's texts for anything else and for both at once.
+    """
+    if name not in filters:
         return default
-    wanted = {value.lower() for value in values}
-    if wanted <= {"1", "true", "t"}:
-        return True
-    if wanted <= {"0", "false", "f"}:
-        return False
-    raise InvalidArgument(f"invalid filter '{name}={values}'".replace("'[", "[").replace("]'", "]"))
+    values = filters[name]
+    if not values:
+        raise InvalidArgument(f"invalid filter '{name}'")
+    is_true, is_false = bool({"1", "true"} & set(values)), bool({"0", "false"} & set(values))
+    if is_true == is_false:
+        raise InvalidArgument(f"invalid filter '{name}=[{' '.join(values)}]'")
+    return is_true
 
 
 def match_labels(wanted: Iterable[str], labels: dict[str, str] | None) -> bool:

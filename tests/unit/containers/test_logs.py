@@ -1,0 +1,196 @@
+"""Reading logs: what goes over the wire, tails over rotated files, parts of long lines, following."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from pathlib import Path
+
+import pytest
+
+from engine.containers.logs import LogQuery, read_logs
+from engine.runtime.inotify import Inotify
+from engine.wire.frames import STDERR, STDOUT, FrameDecoder
+from engine.wire.loglines import docker_stamp, parse_lines, parse_stamp
+
+T = "2026-11-24T11:45:5{}.307007610+00:00"
+
+
+def line(second: int, text: str, stream: str = "stdout", kind: str = "F") -> str:
+    """Return a line as conmon writes it."""
+    return f"{T.format(second)} {stream} {kind} {text}\n"
+
+
+async def read(path: Path, **query: object) -> bytes:
+    """Return what a query yields of a log that has ended."""
+    inotify = Inotify()
+    ended = asyncio.Event()
+    ended.set()
+    try:
+        wanted = LogQuery(**query)  # type: ignore[arg-type]
+        return b"".join([data async for data in read_logs(path, wanted, inotify, lambda: True, ended)])
+    finally:
+        inotify.close()
+
+
+async def read_frames(path: Path, **query: object) -> list[tuple[int, bytes]]:
+    """Return the frames that a query yields, those of one stream in a row joined."""
+    decoder = FrameDecoder()
+    joined: list[tuple[int, bytes]] = []
+    for stream, data in decoder.feed(await read(path, **query)):
+        if joined and joined[-1][0] == stream:
+            joined[-1] = (stream, joined[-1][1] + data)
+        else:
+            joined.append((stream, data))
+    assert decoder.is_whole
+    return joined
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log with both streams."""
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "o1") + line(2, "e1", "stderr") + line(3, "o2") + line(4, "e2", "stderr"))
+    return path
+
+
+async def test_both_streams_are_framed_in_order(log: Path) -> None:
+    assert await read_frames(log) == [(STDOUT, b"o1\n"), (STDERR, b"e1\n"), (STDOUT, b"o2\n"), (STDERR, b"e2\n")]
+
+
+async def test_one_stream_alone(log: Path) -> None:
+    assert await read_frames(log, stderr=False) == [(STDOUT, b"o1\no2\n")]
+    assert await read_frames(log, stdout=False) == [(STDERR, b"e1\ne2\n")]
+
+
+async def test_a_terminals_log_has_no_frames(log: Path) -> None:
+    assert await read(log, framed=False) == b"o1\ne1\no2\ne2\n"
+
+
+async def test_timestamps_are_dockers(log: Path) -> None:
+    assert (await read_frames(log, timestamps=True))[0] == (STDOUT, b"2026-11-24T11:45:51.307007610Z o1\n")
+
+
+async def test_since_and_until(log: Path) -> None:
+    second = parse_stamp(T.format(2).encode())
+    third = parse_stamp(T.format(3).encode())
+    assert await read(log, framed=False, since_ns=second, until_ns=third) == b"e1\no2\n"
+    assert await read(log, framed=False, since_ns=third) == b"o2\ne2\n"
+    assert await read(log, framed=False, until_ns=second) == b"o1\ne1\n"
+
+
+@pytest.mark.parametrize(("tail", "text"), [(0, b""), (1, b"e2\n"), (3, b"e1\no2\ne2\n"), (99, b"o1\ne1\no2\ne2\n")])
+async def test_the_tail(log: Path, tail: int, text: bytes) -> None:
+    assert await read(log, framed=False, tail=tail) == text
+
+
+async def test_the_tail_counts_only_what_is_asked_for(log: Path) -> None:
+    assert await read(log, framed=False, tail=1, stderr=False) == b"o2\n"
+
+
+async def test_the_tail_goes_on_in_rotated_files(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    for number, name in enumerate(("container.log.2", "container.log.1", "container.log")):
+        (tmp_path / name).write_text(line(number, f"{name}a") + line(number, f"{name}b"))
+    assert await read(path, framed=False, tail=3) == b"container.log.1b\ncontainer.loga\ncontainer.logb\n"
+    assert await read(path, framed=False, tail=6) == await read(path, framed=False)
+    assert (await read(path, framed=False)).count(b"\n") == 6
+
+
+async def test_the_tail_of_a_log_larger_than_a_block(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    with path.open("w") as file:
+        for number in range(20_000):
+            file.write(line(1, f"line {number}"))
+    expected = b"".join(b"line %d\n" % number for number in range(5_000, 20_000))
+    assert await read(path, framed=False, tail=15_000) == expected
+
+
+async def test_parts_are_joined_to_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "abc", kind="P") + line(1, "def", kind="P") + line(1, "g") + line(2, "next"))
+    assert await read(path, framed=False) == b"abcdefg\nnext\n"
+    assert await read(path, framed=False, tail=2) == b"abcdefg\nnext\n"
+    assert await read(path, framed=False, tail=1) == b"next\n"
+    assert await read(path, framed=False, timestamps=True) == (
+        b"2026-11-24T11:45:51.307007610Z abcdefg\n2026-11-24T11:45:52.307007610Z next\n"
+    )
+
+
+async def test_a_text_that_looks_like_a_marker_stays_text(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "x stdout P y stderr F z") + line(2, f"{T.format(1)} stdout F inner"))
+    assert await read(path, framed=False) == f"x stdout P y stderr F z\n{T.format(1)} stdout F inner\n".encode()
+
+
+async def test_damage_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(b"\0\0\0garbage\n" + line(1, "good", "stderr").encode() + b"2026 stdout F cut without end")
+    assert await read(path, framed=False) == b"good\n"
+
+
+async def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert await read(tmp_path / "container.log") == b""
+
+
+async def test_a_line_of_100_mb_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    part = line(1, "x" * 8192, kind="P")
+    with path.open("w") as file:
+        for _ in range(100 * 1024 * 1024 // 8192):
+            file.write(part)
+        file.write(line(1, "end"))
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    inotify, ended = Inotify(), asyncio.Event()
+    ended.set()
+    size = 0
+    try:
+        async for data in read_logs(path, LogQuery(framed=False), inotify, lambda: True, ended):
+            size += len(data)
+            assert len(data) < 2 * 1024 * 1024
+    finally:
+        inotify.close()
+    assert size == 100 * 1024 * 1024 + 4
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 20 * 1024
+
+
+async def test_following_goes_on_over_rotation_until_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "first"))
+    inotify, ended = Inotify(), asyncio.Event()
+    found: list[bytes] = []
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def follow() -> None:
+        async for data in read_logs(path, LogQuery(framed=False, follow=True), inotify, ended.is_set, ended):
+            found.append(data)
+            first.set()
+            if b"second" in b"".join(found):
+                second.set()
+
+    task = asyncio.ensure_future(follow())
+    try:
+        await asyncio.wait_for(first.wait(), 5)
+        path.rename(tmp_path / "container.log.1")
+        with (tmp_path / "container.log.1").open("a") as file:
+            file.write(line(2, "between"))
+        path.write_text(line(3, "second"))
+        await asyncio.wait_for(second.wait(), 5)
+        with path.open("a") as file:
+            file.write(line(4, "last"))
+        ended.set()
+        await asyncio.wait_for(task, 5)
+    finally:
+        task.cancel()
+        inotify.close()
+    assert b"".join(found) == b"first\nbetween\nsecond\nlast\n"
+
+
+def test_stamps_without_sense_count_as_the_beginning_of_time() -> None:
+    assert parse_stamp(b"rubbish") == 0
+    assert docker_stamp(b"2026-11-24T11:45:53.3+02:00") == b"2026-11-24T11:45:53.3+02:00"
+
+
+def test_lines_are_taken_apart() -> None:
+    data = (line(1, "a") + line(2, "b", "stderr", "P")).encode()
+    assert [(stream, text) for _, stream, text in parse_lines(data)] == [(STDOUT, b"a\n"), (STDERR, b"b")]
