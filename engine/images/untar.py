@@ -138,7 +138,7 @@ class Unpacker:
     def __init__(self, lower: LowerLayers) -> None:
         """Begin with an empty folder on top of ``lower``."""
         self._lower = lower
-        self.size = 0
+        self.size = 0  # of files and links, as dockerd counts them
         self._made: set[bytes] = {b""}
         self._folder_times: dict[bytes, tuple[int, int]] = {}
 
@@ -187,10 +187,11 @@ class Unpacker:
         if stat.S_ISDIR(info.st_mode):
             if keep_folder:
                 return True
-            _remove_tree(path)
+            self.size -= _remove_tree(path)
             self._made = {b""}
         else:
             os.unlink(path)
+            self.size -= _counted(info)
         return False
 
     def _write(self, member: Member, name: bytes, reader: HashingReader) -> None:
@@ -207,6 +208,7 @@ class Unpacker:
         elif kind == "symlink":
             self._clear(path)
             os.symlink(member.link, path)
+            self.size += len(member.link)
         elif kind == "hardlink":
             target = b"/" + clean(member.link)
             if target != path:
@@ -301,14 +303,24 @@ def _set_xattrs(target: bytes | int, member: Member) -> None:
                 raise
 
 
-def _remove_tree(path: bytes) -> None:
+def _counted(info: os.stat_result) -> int:
+    """Return what a path that goes away takes from the layer's size: nothing while it has other names."""
+    is_counted = stat.S_ISREG(info.st_mode) or stat.S_ISLNK(info.st_mode)
+    return info.st_size if is_counted and info.st_nlink == 1 else 0
+
+
+def _remove_tree(path: bytes) -> int:
+    """Delete a folder and return the bytes of what was in it."""
+    freed = 0
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                _remove_tree(entry.path)
+                freed += _remove_tree(entry.path)
             else:
+                freed += _counted(entry.stat(follow_symlinks=False))
                 os.unlink(entry.path)
     os.rmdir(path)
+    return freed
 
 
 def main(arguments: list[str]) -> int:

@@ -204,6 +204,24 @@ async def test_the_last_of_duplicates_counts(yard: Yard) -> None:
     assert (target / "f2").read_bytes() == b"b"
 
 
+async def test_the_size_is_that_of_what_is_there_in_the_end(yard: Yard) -> None:
+    blob, target = yard.folder / "b", yard.folder / "t"
+    blob.write_bytes(
+        tar_of(
+            [
+                ("f", b"x" * 1000),
+                ("f", b"x" * 100),
+                head("h", tarfile.LNKTYPE, "f"),
+                head("l", tarfile.SYMTYPE, "twelve chars"),
+                ("d/a", b"x" * 500),
+                head("d", tarfile.SYMTYPE, "x"),
+            ]
+        )
+    )
+    target.mkdir()
+    assert (await run_untar(blob, target)).size == 100 + 12 + 1
+
+
 async def test_names_need_not_be_utf8(yard: Yard) -> None:
     name = b"caf\xe9/\xff\xfe".decode(errors="surrogateescape")
     target = await yard.unpack(
