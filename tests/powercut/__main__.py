@@ -13,6 +13,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,12 @@ class Ledger:
 
     names: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in _KINDS})
     faults: list[str] = field(default_factory=list)
-    acknowledged: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many operations were acknowledged."""
+        return self.counts.total()
 
     def note(self, line: str) -> None:
         """Take in a line of the guest."""
@@ -40,7 +46,7 @@ class Ledger:
             # From here to its acknowledgement it may be there or not.
             self._forget(kind.removeprefix("no-"), name)
         elif word == "ACK":
-            self.acknowledged += 1
+            self.counts[kind] += 1
             self.names[kind].append(name)
 
     def _forget(self, kind: str, name: str) -> None:
@@ -73,14 +79,16 @@ def one_round(guest: Guest, ledger: Ledger, work: Path, number: int, *, last: bo
     guest.start(f"{sys.executable} -B -m tests.powercut.worker {expected} {number}{end} 2>&1")
     ready = ""
     delay_s = random.uniform(2, 20)
+    seen: deque[str] = deque(maxlen=40)
     for line in guest.lines(240):
         ledger.note(line)
+        seen.append(line)
         if line.startswith("READY"):
             ready = line
         if line == "WORKING" or (last and line == "CHECKED"):
             break
     else:
-        ledger.faults.append(f"round {number}: the guest did not get to work")
+        ledger.faults.append("\n    ".join([f"round {number}: the guest did not get to work:", *seen]))
     if not last:
         for line in guest.lines(delay_s):
             ledger.note(line)
@@ -112,11 +120,11 @@ def main() -> int:
             print(one_round(guest, ledger, work, number, last=number == options.rounds), flush=True)
             for fault in ledger.faults:
                 print(f"  {fault}", flush=True)
-            ledger_faults = bool(ledger.faults)
-            if ledger_faults:
+            if ledger.faults:
                 return 1
     finally:
         guest.kill()
+    print(", ".join(f"{count} of {kind}" for kind, count in ledger.counts.items()))
     print(f"{options.rounds} power cuts, {ledger.acknowledged} acknowledged operations, nothing lost")
     return 0
 

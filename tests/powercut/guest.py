@@ -14,27 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_MODULES = [
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "netfs",
-    "fscache",
-    "9pnet",
-    "9pnet_virtio",
-    "9p",
-    "overlay",
-    "virtio_blk",
-    "crc16",
-    "mbcache",
-    "jbd2",
-    "crc32c_generic",
-    "ext4",
-    "tun",
-    "loop",
-]
+_MODULES = """
+    virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci netfs fscache
+    9pnet 9pnet_virtio 9p overlay
+    virtio_blk crc16 mbcache jbd2 crc32c_generic ext4 tun loop
+"""
 _FIREWALL = "veth bridge nf_tables nf_nat nft_masq nft_chain_nat nft_fib_inet nf_conntrack br_netfilter"
 _INIT = """#!/bin/busybox sh
 B=/bin/busybox
@@ -105,11 +89,11 @@ class Guest:
         if busybox is None:
             raise RuntimeError("busybox-static is not installed")
         shutil.copy(busybox, root / "bin/busybox")
-        for name in _MODULES:
+        for name in _MODULES.split():
             for found in (self._kernel / "lib/modules").rglob(f"{name}.ko"):
                 shutil.copy(found, root / "m")
         init = root / "init"
-        init.write_text(_INIT.replace("@MODULES@", " ".join(_MODULES)).replace("@SCRIPT@", str(script)))
+        init.write_text(_INIT.replace("@MODULES@", " ".join(_MODULES.split())).replace("@SCRIPT@", str(script)))
         init.chmod(0o755)
         names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
         archive = subprocess.run(
