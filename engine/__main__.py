@@ -7,12 +7,14 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from engine import config as settings
 from engine import lean
-from engine.errors import PortsideError
+from engine.errors import PortsideError, Unavailable
 
 log = logging.getLogger("engine")
 
@@ -56,7 +58,9 @@ def _set_up_logging(config: settings.EngineConfig) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     # A client that leaves in the middle of a request is no event for a log.
-    logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
+    server = logging.getLogger("aiohttp.server")
+    server.setLevel(logging.ERROR)
+    server.filters[:] = [_NoMalformedRequests()]
 
 
 async def _serve(command: settings.CommandLine) -> None:
@@ -96,14 +100,32 @@ async def _serve(command: settings.CommandLine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    if command.config.pidfile is not None:
-        command.config.pidfile.write_text(f"{os.getpid()}\n")
-    try:
+    with _pidfile(command.config.pidfile):
         await engine.run()
+
+
+@contextmanager
+def _pidfile(path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    try:
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise Unavailable(f"pidfile {path}: {error.strerror}", hint="choose another --pidfile") from error
+    try:
+        yield
     finally:
-        if command.config.pidfile is not None:
-            with suppress(FileNotFoundError):
-                command.config.pidfile.unlink()
+        path.unlink(missing_ok=True)
+
+
+class _NoMalformedRequests(logging.Filter):
+    """Keeps requests that are no HTTP out of the log: their senders have their answer."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record stays."""
+        error = record.exc_info[1] if record.exc_info else None
+        return type(error).__module__ != "aiohttp.http_exceptions"
 
 
 if __name__ == "__main__":

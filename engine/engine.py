@@ -36,7 +36,7 @@ from engine.containers.record import ContainerRecord
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
 from engine.containers.watcher import ExitWatcher
-from engine.errors import NotSupported, PortsideError
+from engine.errors import NotSupported, PortsideError, Unavailable
 from engine.events import EventBus
 from engine.images.archives import ImageArchives
 from engine.images.listing import ImageListing
@@ -72,7 +72,7 @@ from engine.volumes.manager import VolumeManager
 
 log = logging.getLogger(__name__)
 
-_DRAIN_S = 3.0
+_DRAIN_S = 2.0
 _KERNEL_MTU = 1500
 
 
@@ -91,7 +91,7 @@ class Engine:
         conmon = shutil.which("conmon")
         if conmon is None:
             raise NotSupported("conmon is not installed", hint="install the package conmon")
-        make_shared(config.exec_root)
+        _make_exec_root(config.exec_root)
         os.environ.setdefault("TMPDIR", str(config.data_root))
         self._database = Database(config.data_root / "engine.db")
         self._events = EventBus(self._database)
@@ -299,6 +299,13 @@ class _VolumeUsage:
 
     async def disk_usage(self) -> list[Volume]:
         return await self._volumes.usage()
+
+
+def _make_exec_root(folder: Path) -> None:
+    try:
+        make_shared(folder)
+    except OSError as error:
+        raise Unavailable(f"exec root {folder}: {error.strerror}", hint="choose another --exec-root") from error
 
 
 async def _nothing(work: Awaitable[object]) -> None:

@@ -99,9 +99,26 @@ class _Dispatcher:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._router = Router(routes)
+        self._running: dict[asyncio.Task[object], web.Request] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("requests are answered in tasks")
+        self._running[task] = request
+        try:
+            return await self._handle(request)
+        finally:
+            del self._running[task]
+
+    def cut_streams(self) -> None:
+        """End the answers that may never end by themselves: attached terminals, logs, events, waits."""
+        for task, request in list(self._running.items()):
+            if _is_endless(request):
+                task.cancel()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = ""
         path = request.path
         try:
@@ -143,6 +160,13 @@ class _Dispatcher:
         return found[0].handler
 
 
+def _is_endless(request: web.Request) -> bool:
+    transport = request.transport
+    if transport is not None and transport.get_protocol() is not request.protocol:
+        return True  # taken over
+    return _STARTED in request and (request.method == "GET" or request.path.endswith("/wait"))
+
+
 def _cut_off(request: web.Request) -> web.StreamResponse:
     """Close a connection whose answer has begun: that is the only way left to say that it is not whole."""
     if request.transport is not None:
@@ -156,8 +180,14 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 
 
 def build_app(routes: Iterable[Route]) -> web.Application:
-    """Return the application that answers ``routes``."""
+    """Return the application that answers ``routes``; when it shuts down it cuts what would not end by itself."""
     app = web.Application(handler_args={"max_field_size": _MAX_FIELD_BYTES, "max_line_size": _MAX_FIELD_BYTES})
-    app.router.add_route("*", "/{tail:.*}", _Dispatcher(routes).handle)
+    dispatcher = _Dispatcher(routes)
+
+    async def cut_streams(_: web.Application) -> None:
+        dispatcher.cut_streams()
+
+    app.router.add_route("*", "/{tail:.*}", dispatcher.handle)
     app.on_response_prepare.append(_add_headers)
+    app.on_shutdown.append(cut_streams)
     return app

@@ -6,6 +6,7 @@ answers of them. ``hijack.py`` has the streams that take the connection over.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_STALL_S = 60.0
 _MAX_DIGITS = 20
 
 API_VERSION: web.RequestKey[tuple[int, int]] = web.RequestKey("api_version", tuple)
@@ -62,13 +64,21 @@ def query_int(request: web.Request, name: str, default: int | None = None) -> in
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return a request's body; raises InvalidArgument above ``MAX_BODY_BYTES``."""
+    """Return a request's body; raises InvalidArgument above ``MAX_BODY_BYTES`` or when it stops half-way."""
     data = bytearray()
-    async for block in request.content.iter_any():
+    while True:
+        try:
+            async with asyncio.timeout(BODY_STALL_S):
+                block = await request.content.readany()
+        except TimeoutError:
+            raise InvalidArgument(
+                f"request body stopped after {len(data)} bytes: nothing came for {BODY_STALL_S:.0f} s"
+            ) from None
+        if not block:
+            return bytes(data)
         data += block
         if len(data) > MAX_BODY_BYTES:
             raise InvalidArgument(f"request body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(data)
 
 
 async def decode_body(request: web.Request, kind: type[T], *, optional: bool = False) -> T:
@@ -84,7 +94,9 @@ async def decode_body(request: web.Request, kind: type[T], *, optional: bool = F
         raise InvalidArgument("invalid JSON: got EOF while reading request body")
     content_type = request.headers.get("Content-Type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise InvalidArgument(f'unsupported Content-Type header ({content_type}): must be "application/json"')
+        if not content_type:
+            raise InvalidArgument("malformed Content-Type header (): mime: no media type")
+        raise InvalidArgument(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
