@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotSupported
 from engine.model.container import LogConfig
 
@@ -56,6 +58,51 @@ def check_log_options(driver: str, options: dict[str, str]) -> None:
     if "max-size" in options and parse_size(options["max-size"]) <= 0:
         raise InvalidArgument("max-size must be a positive number")
     _check_files(options)
+    _check_patterns(options)
+
+
+def _check_patterns(options: dict[str, str]) -> None:
+    for name in ("labels-regex", "env-regex"):
+        try:
+            re.compile(options.get(name, ""))
+        except re.error as error:
+            raise InvalidArgument(f"error parsing log-opt {name}: {error}") from error
+    for field in _TAG_FIELD.findall(options.get("tag", "")):
+        if field.strip() not in _TAG_FIELDS:
+            raise NotSupported(
+                f"log-opt tag: the template {{{{{field}}}}} is not supported",
+                hint=f"fields are {' '.join(sorted(_TAG_FIELDS))}",
+            )
+
+
+def log_attributes(record: ContainerRecord) -> dict[str, str]:
+    """Return the labels, variables and tag that a container's log options name, for ``logs --details``."""
+    options = record.host_config.log_config.config or {}
+    variables = dict(item.partition("=")[::2] for item in record.config.env or [])
+    found: dict[str, str] = {}
+    for kind, values in (("labels", record.config.labels or {}), ("env", variables)):
+        wanted = options.get(kind, "").split(",")
+        pattern = options.get(f"{kind}-regex", "")
+        found |= {
+            name: value for name, value in values.items() if name in wanted or (pattern and re.search(pattern, name))
+        }
+    tag = options.get("tag", "")
+    if tag:
+        found["tag"] = _TAG_FIELD.sub(lambda match: _TAG_FIELDS[match[1].strip()](record), tag)
+    return found
+
+
+_TAG_FIELD = re.compile(r"\{\{(.*?)\}\}")
+_TAG_FIELDS: dict[str, Callable[[ContainerRecord], str]] = {
+    ".ID": lambda record: record.id[:12],
+    ".FullID": lambda record: record.id,
+    ".Name": lambda record: record.name,
+    ".ImageID": lambda record: record.image_id.removeprefix("sha256:")[:12],
+    ".ImageFullID": lambda record: record.image_id,
+    ".ImageName": lambda record: record.config.image,
+    ".Command": lambda record: " ".join([record.path, *record.args]),
+    ".DaemonName": lambda _: "docker",
+}
 
 
 def _check_mode(options: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from engine.containers.attach import AttachOptions, parse_detach_keys, serve
 from engine.containers.container import Container
 from engine.containers.listing import ALLOWED_FILTERS, ContainerListing, build_query
+from engine.containers.logoptions import log_attributes
 from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
@@ -377,11 +378,7 @@ def parse_tail(text: str) -> int | None:
 
 
 def log_details(record: ContainerRecord) -> bytes:
-    """Return what ``--details`` puts before each line: the labels and variables that the log's options name."""
-    options = record.host_config.log_config.config or {}
-    labels = record.config.labels or {}
-    env = dict(item.partition("=")[::2] for item in record.config.env or [])
-    found = {key: labels[key] for key in options.get("labels", "").split(",") if key in labels}
-    found |= {key: env[key] for key in options.get("env", "").split(",") if key in env}
+    """Return what ``--details`` puts before each line: the attributes that the log's options name."""
+    found = log_attributes(record)
     pairs = ",".join(f"{quote(key)}={quote(value)}" for key, value in sorted(found.items()))
     return f"{pairs} ".encode()
