@@ -89,9 +89,8 @@ class LayerStore:
 
     async def sweep(self) -> None:
         """Delete folders that belong to no layer: an engine was killed while it unpacked or deleted them."""
-        for entry in self._strays:
-            await asyncio.to_thread(shutil.rmtree, entry, ignore_errors=True)
-        self._strays.clear()
+        strays, self._strays = self._strays, []
+        await delete_folders(strays)
 
     def get(self, chain: str) -> LayerRecord | None:
         """Return a layer that is there."""
@@ -186,13 +185,21 @@ class LayerStore:
         finally:
             os.close(descriptor)
 
-    async def delete(self, record: LayerRecord) -> int:
-        """Remove a layer and return its bytes; its row goes first."""
-        if self._records.pop(record.chain_id, None) is None:
-            return 0
-        await self._database.execute(("DELETE FROM layers WHERE chain_id = ?", (record.chain_id,)))
-        await asyncio.to_thread(shutil.rmtree, self.path(record), ignore_errors=True)
-        return record.size
+    async def forget(self, records: list[LayerRecord]) -> list[Path]:
+        """Take layers out of the store, durably; return their folders, which the caller deletes (or the next start)."""
+        for record in records:
+            self._records.pop(record.chain_id, None)
+        if records:
+            await self._database.execute(
+                *(("DELETE FROM layers WHERE chain_id = ?", (record.chain_id,)) for record in records)
+            )
+        return [self.path(record) for record in records]
+
+
+async def delete_folders(folders: list[Path]) -> None:
+    """Delete the folders of layers that were forgotten."""
+    for folder in folders:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _check_diff_id(found: str, wanted: str) -> None:

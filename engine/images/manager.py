@@ -18,7 +18,7 @@ from engine.containers.interfaces import ResolvedImage
 from engine.errors import InvalidArgument, NotFound
 from engine.events import EventSink
 from engine.images.blobs import BlobStore
-from engine.images.layers import LayerRecord, LayerStore
+from engine.images.layers import LayerRecord, LayerStore, delete_folders
 from engine.images.records import ImageFile, ImageRecord, ImageTable, decode_file
 from engine.model.base import given
 from engine.model.container import DriverData
@@ -256,17 +256,16 @@ class ImageManager:
                     await self.table.delete(record.id)
             images = [*self.table.all(), *self.table.hidden()]
             used = {chain for image in images for chain in image.layers}
-            freed = 0
-            for layer in self.layers.all():
-                if layer.chain_id not in used:
-                    freed += await self.layers.delete(layer)
+            unused = [layer for layer in self.layers.all() if layer.chain_id not in used]
+            folders = await self.layers.forget(unused)
             kept = {image.id for image in images} | {image.manifest for image in images}
             kept |= {layer.blob for layer in self.layers.all()}
             for digest in await asyncio.to_thread(self.blobs.all):
                 if digest not in kept:
                     await asyncio.to_thread(self.blobs.delete, digest)
             self._files = {key: file for key, file in self._files.items() if key in kept}
-            return freed
+        await delete_folders(folders)
+        return sum(layer.size for layer in unused)
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -274,7 +273,8 @@ class ImageManager:
 
         What was brought by work that failed or was cancelled is deleted when nobody works any more.
         """
-        self._workers += 1
+        async with self._change:  # a collection that has begun does not know what is found from now on
+            self._workers += 1
         try:
             yield
         except BaseException:

@@ -239,6 +239,8 @@ class Puller:
 
     async def _fetch(self, repository: Repository, item: Descriptor, download: _Download) -> None:
         name = _short(item.digest)
+        if self._slots.locked():
+            download.say(name, "Waiting")
         async with self._slots:
             with self._images.blobs.writer() as writer:
                 failures, pause_s, reached = 0, _FIRST_PAUSE_S, 0

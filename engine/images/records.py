@@ -77,12 +77,13 @@ class ImageTable:
         self._database = database
         self._images: dict[str, ImageRecord] = {}
         self._references: dict[str, str] = {}
+        self._named: dict[str, dict[str, Reference]] = {}
         for row in database.read("SELECT record FROM images"):
             record = _decoder.decode(row[0])
             self._images[record.id] = record
         for reference, image_id in database.read("SELECT reference, image_id FROM tags"):
             if image_id in self._images:
-                self._references[reference] = image_id
+                self._point(reference, image_id)
 
     def get(self, image_id: str) -> ImageRecord | None:
         """Return an image by its full ID, a hidden one too."""
@@ -108,7 +109,18 @@ class ImageTable:
 
     def references(self, image_id: str) -> list[Reference]:
         """Return all references to an image, sorted."""
-        return [parse_reference(key) for key, value in sorted(self._references.items()) if value == image_id]
+        return [reference for _, reference in sorted(self._named.get(image_id, {}).items())]
+
+    def _point(self, key: str, image_id: str | None) -> None:
+        """Let a reference mean an image, or nothing any more."""
+        before = self._references.pop(key, None)
+        if before is not None:
+            del self._named[before][key]
+            if not self._named[before]:
+                del self._named[before]
+        if image_id is not None:
+            self._references[key] = image_id
+            self._named.setdefault(image_id, {})[key] = parse_reference(key)
 
     def find(self, image_ref: str) -> ImageRecord:
         """Return the image that a reference, an ID or the beginning of an ID means.
@@ -148,7 +160,7 @@ class ImageTable:
         await self._database.write(change)
         self._images[record.id] = record
         for key in keys:
-            self._references[key] = record.id
+            self._point(key, record.id)
         return lost
 
     async def untag(self, references: Iterable[Reference]) -> None:
@@ -156,7 +168,7 @@ class ImageTable:
         keys = [reference.full for reference in references]
         await self._database.execute(*(("DELETE FROM tags WHERE reference = ?", (key,)) for key in keys))
         for key in keys:
-            self._references.pop(key, None)
+            self._point(key, None)
 
     async def delete(self, image_id: str) -> None:
         """Forget an image and every reference to it, durably."""
@@ -166,16 +178,23 @@ class ImageTable:
         ]
         await self._database.execute(*statements)
         self._images.pop(image_id, None)
-        for key in [key for key, value in self._references.items() if value == image_id]:
-            del self._references[key]
+        for key in list(self._named.get(image_id, {})):
+            self._point(key, None)
 
 
 def decode_file(data: bytes) -> ImageFile:
     """Return a configuration file; raises InvalidArgument when it is none."""
     try:
-        return msgspec.json.decode(data, type=ImageFile)
+        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), ImageFile)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise InvalidArgument(f"invalid image configuration: {error}") from error
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON in which null means absent, as Go reads it."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 _encoder = msgspec.json.Encoder()

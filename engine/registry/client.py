@@ -7,6 +7,7 @@ for and to the token server that it names, never to where it redirects.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -56,6 +58,10 @@ class RegistryProblem(PortsideError):
         self.retry_after_s = retry_after_s
 
 
+class TokenRefused(RegistryProblem):
+    """The token server does not take the credentials."""
+
+
 class _ErrorItem(msgspec.Struct):
     code: str = ""
     message: str = ""
@@ -81,9 +87,18 @@ class Repository:
     """One repository of a registry with the credentials for it. Use as a context manager."""
 
     def __init__(
-        self, domain: str, path: str, settings: RegistrySettings, credentials: AuthConfig | None = None
+        self,
+        domain: str,
+        path: str,
+        settings: RegistrySettings,
+        credentials: AuthConfig | None = None,
+        *,
+        is_offline: bool = False,
     ) -> None:
-        """``path`` is the name without the registry (``library/busybox``); "" for the registry itself."""
+        """``path`` is the name without the registry (``library/busybox``); "" for the registry itself.
+
+        ``is_offline`` asks a token server for an identity token that can be kept instead of the password.
+        """
         self._domain = domain
         self._path = path
         self._settings = settings
@@ -92,6 +107,9 @@ class Repository:
         self._endpoints: list[Endpoint] = []
         self._tokens: dict[str, Token] = {}
         self._basic: set[str] = set()
+        self._asked = Endpoint("", "", None)
+        self._is_offline = is_offline
+        self._refresh_token = ""
 
     async def __aenter__(self) -> Repository:
         """Open a session."""
@@ -171,18 +189,21 @@ class Repository:
         """Prove the credentials at the registry's base (``docker login``); raises Unauthorized when it refuses them."""
         try:
             async with self._get("", {}):
-                return AuthResponse(status="Login Succeeded")
+                return AuthResponse(status="Login Succeeded", identity_token=self._refresh_token)
         except RegistryProblem as error:
-            if error.status in (401, 403):
+            if isinstance(error, TokenRefused):
                 told = error.told or "incorrect username or password"
-                raise Unauthorized(f'Get "{self._endpoints[-1].url}/v2/": unauthorized: {told}') from error
-            raise
+                raise Unauthorized(f'Get "{self._asked.url}/v2/": unauthorized: {told}') from error
+            words = http.client.responses.get(error.status, "")
+            message = f"login attempt to {self._asked.url}/v2/ failed with status: {error.status} {words}".rstrip()
+            raise (Unauthorized if error.status in (401, 403) else Unavailable)(message) from error
 
     @asynccontextmanager
     async def _get(self, what: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a GET to the first address that answers it."""
         failure: PortsideError | None = None
         for position, endpoint in enumerate(self._endpoints):
+            self._asked = endpoint
             is_last = position == len(self._endpoints) - 1
             base = f"{endpoint.url}/v2/" + (f"{self._path}/" if self._path else "")
             try:
@@ -283,13 +304,19 @@ class Repository:
             else:
                 headers = {"Authorization": basic(*login)} if login else {}
                 query = fields | ({"account": login[0]} if login else {})
+                if self._is_offline:
+                    query |= {"offline_token": "true", "client_id": _CLIENT_ID}
                 answer = await self._session.get(realm, params=query, headers=headers, **options)
             async with answer:
                 if answer.status >= 400:
-                    raise await _problem(answer)
+                    problem = await _problem(answer)
+                    if answer.status in (400, 401, 403):
+                        raise TokenRefused(401, "UNAUTHORIZED", problem.told)
+                    raise problem
                 body = msgspec.json.decode(await answer.read(), type=_TokenBody)
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, msgspec.ValidationError) as error:
             raise Unavailable(f"token server of {endpoint.host}: {_reason(error)}") from error
+        self._refresh_token = body.refresh_token
         value = body.token or body.access_token
         if not value:
             raise Unavailable(f"token server of {endpoint.host} gave no token")
@@ -303,7 +330,8 @@ async def login(settings: RegistrySettings, credentials: AuthConfig) -> AuthResp
     domain = domain.partition("/")[0]
     if domain in ("index.docker.io", "registry-1.docker.io"):
         domain = "docker.io"
-    async with Repository(domain, "", settings, credentials) as registry:
+    direct = replace(settings, mirrors=())  # a mirror gets no credentials, so its answer proves nothing
+    async with Repository(domain, "", direct, credentials, is_offline=True) as registry:
         return await registry.check()
 
 

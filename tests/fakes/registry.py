@@ -135,7 +135,7 @@ class FakeRegistry:
             if answer is not None:
                 return answer
         if request.path == "/token":
-            return self._token(request)
+            return await self._token(request)
         refusal = self._refuse(request)
         if refusal is not None:
             return refusal
@@ -160,10 +160,15 @@ class FakeRegistry:
             return web.json_response(body, status=401, headers={"WWW-Authenticate": challenge})
         return None
 
-    def _token(self, request: web.Request) -> web.Response:
+    async def _token(self, request: web.Request) -> web.Response:
+        if request.method == "POST" and (await request.post()).get("refresh_token") == "a-refresh-token":
+            return web.json_response({"access_token": "a-token", "expires_in": 300})
         if self.token_login is None or request.headers.get("Authorization", "") != _basic(self.token_login):
             return web.json_response({"details": "incorrect username or password"}, status=401)
-        return web.json_response({"token": "a-token", "expires_in": 300})
+        answer: dict[str, Any] = {"token": "a-token", "expires_in": 300}
+        if request.query.get("offline_token") == "true":
+            answer["refresh_token"] = "a-refresh-token"
+        return web.json_response(answer)
 
     def _manifest(self, repository: str, name: str) -> web.Response:
         found = self.manifests.get((repository, name))

@@ -314,3 +314,20 @@ async def test_a_pull_whose_client_goes_away_stops(world: ImagesWorld, server: I
                 break
             await asyncio.sleep(0.02)
         assert world.content() == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/images/load", "/images/create?fromSrc=-&repo=x"])
+async def test_a_request_that_stops_halfway_leaves_nothing(world: ImagesWorld, server: ImagesServer, path: str) -> None:
+    _, writer = await asyncio.open_unix_connection(str(server.socket))
+    body = image_archive([tar_of([("f", b"x" * 2_000_000)])], ["half:1"])
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:1_500_000])
+    await writer.drain()
+    await asyncio.sleep(0.2)
+    writer.close()
+    for _ in range(100):
+        if world.leftovers() == [] and world.content() == (0, 0):
+            break
+        await asyncio.sleep(0.02)
+    assert world.content() == (0, 0)
+    assert world.listing.rows({}) == []
+    await asyncio.wait_for(world.images.collect(), 5)

@@ -16,6 +16,7 @@ import pytest
 import zstandard
 from aiohttp import web
 
+from engine.config import Proxies
 from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError, Unauthorized, Unavailable
 from engine.model.system import AuthConfig
 from engine.registry.client import login
@@ -381,8 +382,36 @@ async def test_login_checks_credentials(world: ImagesWorld, registry: FakeRegist
     assert (await login(world.settings, good)).status == "Login Succeeded"
     with pytest.raises(Unauthorized) as caught:
         await login(world.settings, AuthConfig(username="me", password="no", serveraddress=registry.host))
-    assert "unauthorized" in caught.value.message
-    assert "pass" not in repr(good)
+    address = f"http://{registry.host}/v2/"
+    assert caught.value.message == f"login attempt to {address} failed with status: 401 Unauthorized"
+    registry.login, registry.token_login = None, ("me", "pass")
+    assert (await login(world.settings, good)).identity_token == "a-refresh-token"
+    with pytest.raises(Unauthorized) as caught:
+        await login(world.settings, AuthConfig(username="me", password="no", serveraddress=registry.host))
+    assert caught.value.message == f'Get "{address}": unauthorized: incorrect username or password'
+
+
+async def test_a_mirror_proves_no_credentials(world: ImagesWorld, registry: FakeRegistry) -> None:
+    world.settings = RegistrySettings(
+        mirrors=(f"http://{registry.host}",), certificate_folders=(), proxies=Proxies(https="http://127.0.0.1:1")
+    )
+    with pytest.raises(Unavailable):
+        await login(world.settings, AuthConfig(username="me", password="pass"))
+    assert registry.requests == []
+
+
+async def test_an_identity_token_is_exchanged(world: ImagesWorld, registry: FakeRegistry) -> None:
+    registry.token_login = ("me", "pass")
+    registry.put_image("app", "1", [BASE])
+    await world.pull(f"{registry.host}/app:1", credentials=AuthConfig(identitytoken="a-refresh-token"))
+    assert [request.method for request in registry.asked("/token")] == ["POST"]
+
+
+async def test_the_same_layer_twice_in_an_image(world: ImagesWorld, registry: FakeRegistry) -> None:
+    registry.put_image("app", "1", [BASE, TOP, BASE])
+    await world.pull(f"{registry.host}/app:1")
+    assert len(world.images.table.find(f"{registry.host}/app:1").layers) == 3
+    assert world.content() == (4, 3)
 
 
 async def test_a_redirect_to_another_host_gets_no_credentials(world: ImagesWorld, registry: FakeRegistry) -> None:
@@ -605,8 +634,6 @@ async def test_a_plain_registry_elsewhere_is_not_spoken_to(
 
 
 async def test_a_configured_proxy_is_used(world: ImagesWorld, registry: FakeRegistry) -> None:
-    from engine.config import Proxies
-
     registry.put_image("app", "1", [BASE])
     world.settings = RegistrySettings(
         insecure=("registry.example",), proxies=Proxies(http=f"http://{registry.host}"), certificate_folders=()
