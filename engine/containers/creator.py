@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from engine.containers.interfaces import ImageSource, Networks, Volumes
+from engine.containers.interfaces import ImageSource, Networks, ResolvedImage, Volumes
 from engine.containers.mounts import plan_mounts, undo_mounts
 from engine.containers.options import CreateDefaults, build_record
 from engine.containers.record import ContainerRecord
 from engine.containers.resources import apply_update, verify_resources
 from engine.containers.validate import check_restart_policy
-from engine.errors import InvalidArgument
+from engine.errors import InvalidArgument, NotFound
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
 from engine.runtime import cgroups
 from engine.runtime.host import HostFacts, has_ipv4_forwarding
@@ -53,11 +53,27 @@ class Creator:
     ) -> tuple[ContainerRecord, list[str]]:
         """Return a complete record and the warnings of its creation; volumes that it names exist then.
 
-        Raises NotFound for an unknown image, network or container, InvalidArgument and NotSupported for options.
+        Raises NotFound for an unknown image, InvalidArgument for an unknown container and for wrong options,
+        NotSupported for those that Portside lacks.
         """
         if not request.image:
             raise InvalidArgument("no image specified")
         image = self._images.resolve(request.image, platform)
+        try:
+            return await self._build(request, image, name, container_id, platform, api_version)
+        except NotFound as error:
+            # moby's kind for every other object: a 404 would make the docker command line pull the image
+            raise InvalidArgument(error.message, hint=error.hint) from error
+
+    async def _build(
+        self,
+        request: ContainerCreateRequest,
+        image: ResolvedImage,
+        name: str,
+        container_id: str,
+        platform: str | None,
+        api_version: tuple[int, int],
+    ) -> tuple[ContainerRecord, list[str]]:
         record, warnings = build_record(
             request,
             name=name,

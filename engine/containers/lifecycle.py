@@ -87,14 +87,22 @@ class Lifecycle:
         Raises NotModified when it runs, Conflict when it is paused or being removed, and whatever kept it
         from starting; then everything is taken back and the record says why.
         """
-        async with container.lock:
-            self._check_startable(container)
-            if not by_policy:
-                container.record.manually_stopped = False
-                container.record.state.restart_count = 0
-                container.restart_delay_s = 0
-                self.cancel_restart(container)
-            await self._start_locked(container)
+        began = False
+        try:
+            async with container.lock:
+                self._check_startable(container)
+                if not by_policy:
+                    container.record.manually_stopped = False
+                    container.record.state.restart_count = 0
+                    container.restart_delay_s = 0
+                    self.cancel_restart(container)
+                began = True
+                await self._start_locked(container)
+        except PortsideError:
+            if began and container.record.host_config.auto_remove:
+                # Before the answer, as moby does: clients wait for the removal.
+                await _supervised(self._remove(container), f"auto-remove {container.name}")
+            raise
 
     def _check_startable(self, container: Container) -> None:
         state = container.record.state
@@ -109,7 +117,13 @@ class Lifecycle:
         record = container.record
         state = record.state
         before = state.status
-        sandbox = self._networks.reserve(record)
+        try:
+            sandbox = self._networks.reserve(record)
+        except PortsideError as error:
+            state.error, state.exit_code = error.message, exit_code_of(error.message)
+            self._store.save_soon(record)
+            container.drop_attachments(error.message)
+            raise
         record.networks = {**record.networks, **sandbox.endpoints}
         record.ports = sandbox.ports
         state.status = "starting"
@@ -166,7 +180,7 @@ class Lifecycle:
         container.drop_attachments(message)
         container.announce_exit(state.exit_code)
         self.changed(container)
-        if record.host_config.auto_remove and not isinstance(error, asyncio.CancelledError):
+        if record.host_config.auto_remove and not isinstance(error, (PortsideError, asyncio.CancelledError)):
             self.spawn(self._remove(container), f"auto-remove {record.name}")
 
     async def _clean(self, container: Container) -> None:

@@ -367,8 +367,21 @@ class ContainerManager:
             self._store.save_soon(record)
         container.signal(number)
         if ends and record.state.status == "paused":
-            await self._launcher.resume(record)
+            await self._thaw(container)
         self._events.publish(record, "kill", signal=str(number))
+
+    async def _thaw(self, container: Container) -> None:
+        """Let a paused container go on so that it can end; it may end while the runtime still looks at it."""
+        record = container.record
+        try:
+            await self._launcher.resume(record)
+        except PortsideError:
+            if container.signal(0):
+                raise
+        if record.state.status == "paused":
+            record.state.status = "running"
+            self._lifecycle.changed(container)
+            self._events.publish(record, "unpause")
 
     async def _kill_and_wait(self, container: Container) -> None:
         if await self._stop_restarting(container):
@@ -443,7 +456,10 @@ class ContainerManager:
         old_name = record.name
         if new_name == old_name:
             raise InvalidArgument("Renaming a container with the same name as its current name")
-        claimed = self.index.claim(new_name, record.id)
+        try:
+            claimed = self.index.claim(f"/{new_name}", record.id)
+        except PortsideError as error:
+            raise type(error)(f"Error when allocating new name: {error.message}", hint=error.hint) from error
         record.name = claimed
         try:
             await self._store.save(record)

@@ -233,10 +233,10 @@ class ContainersApi:
         options: AttachOptions,
         pending: asyncio.Future[AttachSocket] | None,
     ) -> None:
+        self._manager.announce(container, "attach")
         process = await self._attachment(container, stream, pending)
         if process is None:
             return
-        self._manager.announce(container, "attach")
         try:
             if await serve(process, stream, options):
                 self._manager.announce(container, "detach")

@@ -11,7 +11,7 @@ from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import ExecCreateRequest, ExecStartRequest, IdResponse
 from engine.server.hijack import RAW_STREAM, HijackResponse
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
-from engine.wire.frames import STDERR, encode_frame
+from engine.wire.frames import STDOUT, encode_frame
 
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
@@ -63,7 +63,7 @@ class ExecApi:
         except PortsideError as error:  # the head has gone out: the error follows in the stream, as Docker's does
             text = f"{error.message}\r\n".encode()
             with suppress(ConnectionResetError):
-                await stream.write(text if item.request.tty else encode_frame(STDERR, text))
+                await stream.write(text if item.request.tty else encode_frame(STDOUT, text))
         except ConnectionResetError:
             pass
         finally:
