@@ -183,7 +183,7 @@ set_up_welcome() {
     busybox=$(command -v busybox)
   elif (cd "$work" && apt-get download -qq busybox-static && dpkg-deb -x busybox-static_*.deb root) >/dev/null 2>&1; then
     # Only unpacked: installing it would replace another busybox of the user's.
-    busybox=$(find "$work/root" -type f -name busybox)
+    busybox=$(find "$work/root" -type f -path '*/bin/busybox')
   fi
   [ -n "$busybox" ] || { rm -rf "$work"; fail "busybox-static for the welcome image could not be downloaded: check the network, then run this again"; }
   /usr/bin/python3 resources/welcome/build.py "$busybox" "$revision" "$work/welcome.tar" &&

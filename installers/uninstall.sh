@@ -60,7 +60,7 @@ for process in /proc/[0-9]*; do
 done
 ip link delete portside0 2>/dev/null
 nft delete table inet portside 2>/dev/null
-find /sys/fs/cgroup -maxdepth 2 -type d -name portside -exec find {} -depth -type d -exec rmdir {} \; \; 2>/dev/null
+find /sys/fs/cgroup -depth -type d -regex '/sys/fs/cgroup/\([^/]*/\)?portside\(/.*\)?' -exec rmdir {} \; 2>/dev/null
 awk '{ print $5 }' /proc/self/mountinfo | grep -E '^(/run/portside|/var/lib/portside)(/|$)' | sort -r | while read -r point; do umount "$point"; done
 rm -rf /opt/portside /run/portside /var/log/portside.log
 rm -f /usr/local/bin/portside /usr/local/bin/portsided /usr/local/share/bash-completion/completions/portside
