@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     import asyncio
 
     from desktop import loop
-    from desktop.enginecontrol import Advice, EngineControl
+    from desktop.backend import Backend
+    from desktop.enginecontrol import Advice
     from desktop.pages.containers.page import ContainersPage
+    from desktop.pages.images.page import ImagesPage
     from desktop.pages.images.presenter import ImagesPresenter
     from desktop.state.picture import Picture
     from desktop.state.stats import StatsFeed
     from desktop.tray import Tray
-    from engine.client import EngineClient
 
 PAGES = ("containers", "images")
+EXIT_USAGE = 2
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -48,9 +50,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 class Desktop:
     """The application: a window, a tray icon, one engine."""
 
-    def __init__(self, app: QApplication, arguments: argparse.Namespace) -> None:
-        """Show the window; everything else is loaded after it was painted."""
+    def __init__(
+        self, app: QApplication, arguments: argparse.Namespace, connect: Callable[[], Backend] | None = None
+    ) -> None:
+        """Show the window; everything else is loaded after it was painted. ``connect`` is another way to an engine."""
         self.app = app
+        self._connect = connect or self._connect_by_arguments
         self._arguments = arguments
         self.tokens = self._choose()
         style.apply(app, self.tokens)
@@ -58,16 +63,15 @@ class Desktop:
         self.window.closed.connect(self._closed)
         self._dressed: list[Callable[[Tokens], None]] = [self.window.dress]
         self._quit: asyncio.Event | None = None
-        self._client: EngineClient | None = None
+        self._backend: Backend | None = None
         self._scope: loop.Scope | None = None
         self._picture: Picture | None = None
         self._tray: Tray | None = None
-        self._control_: EngineControl | None = None
         self._images: ImagesPresenter | None = None
         self._feed: StatsFeed | None = None
-        self._containers_page: ContainersPage | None = None
+        self.containers_page: ContainersPage | None = None
+        self.images_page: ImagesPage | None = None
         self._was_lost = False
-        self._is_local = False
         app.setQuitOnLastWindowClosed(False)
         QGuiApplication.styleHints().colorSchemeChanged.connect(lambda _: self.dress())
         self.window.show()
@@ -94,52 +98,59 @@ class Desktop:
         import asyncio
 
         from desktop import loop
+        from engine.errors import PortsideError
 
         self._quit = asyncio.Event()
         self._scope = loop.Scope(self.report)
-        self._build()
+        try:
+            backend = self._backend = self._connect()
+        except PortsideError as error:  # an address that is none
+            hint = f" ({error.hint})" if error.hint else ""
+            sys.stderr.write(f"portside-desktop: {error.message}{hint}\n")
+            return EXIT_USAGE
+        self._build(backend, self._scope)
         try:
             await self._quit.wait()
         finally:
             await self._scope.aclose()
-            if self._client is not None:
-                await self._client.aclose()
+            await backend.aclose()
             if self._tray is not None:
                 self._tray.hide()
             self.window.hide()
         return 0
 
-    def _build(self) -> None:
+    def _connect_by_arguments(self) -> Backend:
+        from desktop.backend import backend_of
+
+        return backend_of(self._arguments.host, dict(os.environ))
+
+    def _build(self, backend: Backend, scope: loop.Scope) -> None:
         # The client and the pages cost import time that the first paint does not wait for.
-        from desktop.actions import ClientActions, ImageClientActions
-        from desktop.enginecontrol import SOCKET, LocalEngine
         from desktop.pages.containers.page import ContainersPage
         from desktop.pages.containers.presenter import ContainersPresenter
         from desktop.pages.images.page import ImagesPage
         from desktop.pages.images.presenter import ImagesPresenter
-        from desktop.state.door import ClientDoor
         from desktop.state.picture import Picture
         from desktop.state.stats import StatsFeed
         from desktop.tray import Tray
-        from engine.client import EngineClient, resolve_endpoint
 
-        assert self._scope is not None
-        scope = self._scope
-        endpoint = resolve_endpoint(self._arguments.host or None, os.environ)
-        client = self._client = EngineClient(endpoint)
-        self._is_local = str(endpoint) == SOCKET
-        control = self._control_ = LocalEngine()
         picture = self._picture = Picture(
-            ClientDoor(client, str(endpoint)), is_ours=self._is_local, is_installed=control.is_installed
+            backend.door, is_ours=backend.is_ours, is_installed=backend.control.is_installed
         )
-        actions, image_actions = ClientActions(client), ImageClientActions(client)
-        feed = self._feed = StatsFeed(actions, scope.run)
-        containers = ContainersPresenter(picture, lambda: actions, scope.run, self.notify, time.time)
-        images = self._images = ImagesPresenter(picture, lambda: image_actions, scope.run, self.notify, time.time)
-        containers_page = self._containers_page = ContainersPage(
-            containers, picture, scope, actions, feed, lambda: self.tokens, lambda: self.window.go_to(1), self._help
+        feed = self._feed = StatsFeed(backend.stats, scope.run)
+        containers = ContainersPresenter(picture, lambda: backend.containers, scope.run, self.notify, time.time)
+        images = self._images = ImagesPresenter(picture, lambda: backend.images, scope.run, self.notify, time.time)
+        containers_page = self.containers_page = ContainersPage(
+            containers,
+            picture,
+            scope,
+            backend.logs,
+            feed,
+            lambda: self.tokens,
+            lambda: self.window.go_to(1),
+            self._help,
         )
-        images_page = ImagesPage(images, picture, scope, lambda: self.tokens, self._help)
+        images_page = self.images_page = ImagesPage(images, picture, scope, lambda: self.tokens, self._help)
         self.window.add_page("Containers", "containers", containers_page)
         self.window.add_page("Images", "images", images_page)
         self._dressed += [containers_page.dress, images_page.dress]
@@ -153,11 +164,15 @@ class Desktop:
         if self._arguments.screenshot is not None:
             scope.run(self._take_picture(self._arguments.screenshot))
 
+    def show_images(self) -> None:
+        """Show the Images page."""
+        self.window.go_to(PAGES.index("images"))
+
     def _show_started(self, container_id: str) -> None:
         """Show the log of a container that was just started."""
-        if self._containers_page is not None:
+        if self.containers_page is not None:
             self.window.go_to(0)
-            self._containers_page.show_detail(container_id)
+            self.containers_page.show_detail(container_id)
 
     def _tasks_changed(self) -> None:
         from functools import partial
@@ -190,7 +205,7 @@ class Desktop:
             return
         connection = picture.connection
         self.window.engine_line.show_connection(connection)
-        self._tray.show_connection(connection, is_local=self._is_local)
+        self._tray.show_connection(connection, is_local=self._backend is not None and self._backend.is_ours)
         if connection.stage in (Stage.LOST, Stage.STOPPED) and not self._was_lost and picture.is_loaded:
             self._was_lost = True
             if self._feed is not None:
@@ -198,8 +213,8 @@ class Desktop:
         elif connection.stage is Stage.RUNNING and self._was_lost:
             self._was_lost = False
             self.notify(Message("The engine is back", "Its containers went on meanwhile."), "info")
-            if self._containers_page is not None:
-                self._containers_page.detail.reconnect()
+            if self.containers_page is not None:
+                self.containers_page.detail.reconnect()
 
     def notify(self, message: Message, kind: str = "error") -> None:
         """Show a notice."""
@@ -250,9 +265,10 @@ class Desktop:
         from desktop.state.connection import Stage
         from engine.errors import PortsideError
 
-        picture, control = self._picture, self._control_
+        picture = self._picture
         assert picture is not None
-        assert control is not None
+        assert self._backend is not None
+        control = self._backend.control
         try:
             if start:
                 picture.starting("asking the system")

@@ -41,6 +41,8 @@ class Scope:
         task = asyncio.get_event_loop().create_task(self._supervised(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # One that was cancelled before it began would be reported as never awaited.
+        task.add_done_callback(lambda _: work.close())
 
         def cancel() -> None:
             task.cancel()

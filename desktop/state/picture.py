@@ -73,6 +73,7 @@ class Picture:
         self.containers: dict[str, ContainerSummary] = {}
         self.images: dict[str, ImageSummary] = {}
         self.seen_at: dict[str, float] = {}
+        self.starts: dict[str, int] = {}
         self.is_loaded = False
         self.connection = Connection(Stage.CONNECTING, clock(), endpoint=door.endpoint)
         self._dirty: set[str] = set()
@@ -165,6 +166,8 @@ class Picture:
             if event.action.startswith(_QUIET_ACTIONS):
                 return
             self._dirty.add(event.actor.id)
+            if event.action == "start":
+                self.starts[event.actor.id] = self.starts.get(event.actor.id, 0) + 1
             if event.action in ("create", "destroy"):
                 self._images_dirty = True
         elif event.type == "image":
@@ -196,6 +199,7 @@ class Picture:
             for gone in dirty - {item.id for item in found}:
                 self.containers.pop(gone, None)
                 self.seen_at.pop(gone, None)
+                self.starts.pop(gone, None)
             self.containers |= {item.id: item for item in found}
         self.seen_at |= dict.fromkeys((item.id for item in found), now)
         self._tell(CONTAINERS)

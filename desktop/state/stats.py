@@ -60,6 +60,7 @@ class StatsFeed:
         self._door = door
         self._run = run
         self._ends: dict[str, Callable[[], None]] = {}
+        self._marks: dict[str, object] = {}
         self._refused = False
         self.usage: dict[str, Usage] = {}
         self.on_change: Callable[[], None] = lambda: None
@@ -78,10 +79,12 @@ class StatsFeed:
         """Watch these containers and no others."""
         wanted = set() if self._refused else set(list(ids)[:_MOST])
         for gone in set(self._ends) - wanted:
+            self._marks.pop(gone, None)
             self._ends.pop(gone)()
             self.usage.pop(gone, None)
         for new in wanted - set(self._ends):
-            self._ends[new] = self._run(self._follow(new))
+            mark = self._marks[new] = object()
+            self._ends[new] = self._run(self._follow(new, mark))
 
     def reset(self) -> None:
         """Forget everything: another engine answers, or the same one anew."""
@@ -89,12 +92,12 @@ class StatsFeed:
         self.usage.clear()
         self._refused = False
 
-    async def _follow(self, container_id: str) -> None:
+    async def _follow(self, container_id: str, mark: object) -> None:
         try:
             async with self._door.stats(container_id) as samples:
                 async for sample in samples:
                     usage = usage_of(sample)
-                    if usage is not None and container_id in self._ends:
+                    if usage is not None and self._marks.get(container_id) is mark:
                         self.usage[container_id] = usage
                         self.on_change()
         except (NotSupported, NotFound) as error:
@@ -104,6 +107,8 @@ class StatsFeed:
         except PortsideError:
             pass  # the picture tells when the engine does not answer
         finally:
-            self._ends.pop(container_id, None)
-            if self.usage.pop(container_id, None) is not None or self._refused:
-                self.on_change()
+            if self._marks.get(container_id) is mark:  # else another stream of this container has begun
+                del self._marks[container_id]
+                self._ends.pop(container_id, None)
+                if self.usage.pop(container_id, None) is not None or self._refused:
+                    self.on_change()

@@ -47,6 +47,7 @@ def style_sheet(t: Tokens) -> str:
     #error {{ color: {t.red}; }}
     QLineEdit, QPlainTextEdit#field {{ background: {t.surface}; border: 1px solid {t.line}; border-radius: {RADIUS}px;
         padding: 6px 10px; min-height: 20px; selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
+    QLineEdit#search {{ padding-left: 2px; }}
     QLineEdit:focus, QPlainTextEdit#field:focus {{ border-color: {t.accent}; }}
     QLineEdit[invalid="true"], QPlainTextEdit#field[invalid="true"] {{ border-color: {t.red}; }}
     QPushButton {{ background: {t.surface}; border: 1px solid {t.line}; border-radius: {RADIUS}px; padding: 6px 14px;
@@ -80,7 +81,7 @@ def style_sheet(t: Tokens) -> str:
         selection-background-color: {t.selected}; selection-color: {t.text}; }}
     QHeaderView {{ background: {t.surface}; }}
     QHeaderView::section {{ background: {t.surface}; color: {t.muted}; border: none; border-bottom: 1px solid {t.line};
-        padding: 8px 8px; font-weight: 500; }}
+        padding: 8px 8px; font-size: 12px; font-weight: 500; }}
     QHeaderView::section:hover {{ color: {t.text}; }}
     QTabBar::tab {{ background: transparent; color: {t.muted}; padding: 8px 4px; margin-right: 20px; border: none;
         border-bottom: 2px solid transparent; font-weight: 500; }}

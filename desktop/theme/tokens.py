@@ -46,14 +46,14 @@ class Tokens:
 LIGHT = Tokens(
     name="light", window="#ffffff", side="#f5f6f8", surface="#ffffff", raised="#f7f8fa", line="#e4e7ec",
     text="#1b2430", muted="#566170", faint="#87919f", accent="#2460e6", on_accent="#ffffff", accent_soft="#e8effd",
-    accent_hover="#1c50c8", hover="#f0f2f6", selected="#e3ecfd", green="#0f7f4f", amber="#9a5b00", red="#c93434", red_soft="#fdecec",
-    amber_soft="#fdf3e0", green_soft="#e4f5ec", grey_soft="#eef0f3", grey="#98a2b0",
+    accent_hover="#1c50c8", hover="#f0f2f6", selected="#e3ecfd", green="#0f7f4f", amber="#9a5b00", red="#c93434",
+    red_soft="#fdecec", amber_soft="#fdf3e0", green_soft="#e4f5ec", grey_soft="#eef0f3", grey="#98a2b0",
 )  # fmt: skip
 DARK = Tokens(
     name="dark", window="#16191f", side="#1b1f26", surface="#16191f", raised="#20252d", line="#2c323c",
     text="#e7ebf1", muted="#a2acba", faint="#76808e", accent="#5b8cff", on_accent="#0c1220", accent_soft="#1f2c4a",
-    accent_hover="#7aa2ff", hover="#232932", selected="#24355c", green="#3ecf8e", amber="#f0a93b", red="#ff6b6b", red_soft="#3a2226",
-    amber_soft="#38301f", green_soft="#17342a", grey_soft="#272d36", grey="#6c7684",
+    accent_hover="#7aa2ff", hover="#232932", selected="#24355c", green="#3ecf8e", amber="#f0a93b", red="#ff6b6b",
+    red_soft="#3a2226", amber_soft="#38301f", green_soft="#17342a", grey_soft="#272d36", grey="#6c7684",
 )  # fmt: skip
 
 

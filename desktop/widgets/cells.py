@@ -65,7 +65,9 @@ class CellDelegate(QStyledItemDelegate):
         if column.look == "mono":
             painter.setFont(mono_font(painter.font().pixelSize() - 1))
         side = Qt.AlignmentFlag.AlignRight if column.right else Qt.AlignmentFlag.AlignLeft
-        _elided(painter, area, column.text(row), side)
+        # The end of an image's name tells more than its middle.
+        mode = Qt.TextElideMode.ElideMiddle if column.look == "path" else Qt.TextElideMode.ElideRight
+        _elided(painter, area, column.text(row), side, mode)
 
     def _draw_name(
         self, painter: QPainter, area: QRect, column: Column[Any], row: object, tokens: Tokens, _: Index
@@ -88,7 +90,7 @@ class CellDelegate(QStyledItemDelegate):
             painter.setFont(small)
             painter.setPen(QColor(tokens.muted))
             under = QRect(text_area.left(), text_area.top() + half, text_area.width(), half - 4)
-            _elided(painter, under, below, Qt.AlignmentFlag.AlignLeft)
+            _elided(painter, under, below, Qt.AlignmentFlag.AlignLeft, Qt.TextElideMode.ElideMiddle)
             text_area = QRect(text_area.left(), text_area.top() + 4, text_area.width(), half - 2)
         painter.setFont(strong)
         painter.setPen(QColor(tokens.text))
@@ -199,6 +201,12 @@ def mono_font(pixels: int) -> QFont:
     return font
 
 
-def _elided(painter: QPainter, area: QRect, text: str, side: Qt.AlignmentFlag) -> None:
-    shown = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, area.width())
+def _elided(
+    painter: QPainter,
+    area: QRect,
+    text: str,
+    side: Qt.AlignmentFlag,
+    mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+) -> None:
+    shown = painter.fontMetrics().elidedText(text, mode, area.width())
     painter.drawText(area, int(side | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine), shown)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from PySide6.QtCore import Qt
@@ -15,6 +15,7 @@ from desktop.messages import sentence
 from desktop.pages.containers.overview import overview
 from desktop.pages.containers.overviewview import OverviewView
 from desktop.pages.containers.presenter import ContainersPresenter
+from desktop.pages.containers.reading import Logs
 from desktop.theme.tokens import SPACE, Tokens
 from desktop.widgets.jsontext import pretty, spans
 from desktop.widgets.logview import LogView
@@ -22,16 +23,6 @@ from desktop.widgets.parts import ActionButton, IconButton, Pill, dress_search, 
 from engine.errors import PortsideError
 
 LOGS, OVERVIEW, INSPECT = 0, 1, 2
-
-
-class Logs(Protocol):
-    """What the detail reads of an engine."""
-
-    def logs(self, container_id: str, *, timestamps: bool) -> AsyncIterator[tuple[bytes, bool]]:
-        """Yield what a container wrote and whether to stderr, from the last lines on, and go on following."""
-
-    async def inspect(self, container_id: str) -> bytes:
-        """Return the configuration as JSON."""
 
 
 class ContainerDetail(QWidget):
@@ -52,7 +43,7 @@ class ContainerDetail(QWidget):
         self._parent_scope = scope
         self._logs = logs
         self._end_logs: Callable[[], None] = lambda: None
-        self._state_before = ""
+        self._life_before = ("", 0)
         self.container_id = ""
         self._name = label("", "title")
         self._pill = Pill(tokens)
@@ -178,7 +169,7 @@ class ContainerDetail(QWidget):
         """Show another container."""
         self.leave()
         self.container_id = container_id
-        self._state_before = ""
+        self._life_before = ("", 0)
         self.text.clear()
         self.overview.show_sections([])
         self.log.set_follow(True)
@@ -216,17 +207,18 @@ class ContainerDetail(QWidget):
         stop.setEnabled(not row.busy and row.is_running)
         restart.setEnabled(not row.busy)
         remove.setEnabled(not row.busy)
-        if row.state != self._state_before:
+        life = (row.state, row.starts)
+        if life != self._life_before:
             # The stream of a container that ends is over: a new life, or a new connection, needs a new one.
-            if not self._state_before or row.is_running:
+            if not self._life_before[0] or row.starts != self._life_before[1]:
                 self._open_logs()
-            if self._state_before and self.tabs.currentIndex() != LOGS:
+            if self._life_before[0] and self.tabs.currentIndex() != LOGS:
                 self._parent_scope.run(self._read_inspect(row.id))
-            self._state_before = row.state
+            self._life_before = life
 
     def reconnect(self) -> None:
         """Read anew after the engine was away."""
-        self._state_before = ""
+        self._life_before = ("", 0)
         self.refresh()
 
     async def _read_logs(self, container_id: str, *, timestamps: bool) -> None:

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from desktop.loop import Scope
-from desktop.pages.containers.detail import ContainerDetail, Logs
+from desktop.pages.containers.detail import ContainerDetail
 from desktop.pages.containers.presenter import (
     ALL,
     RUNNING,
@@ -27,6 +27,7 @@ from desktop.pages.containers.presenter import (
     Row,
     question_about_removal,
 )
+from desktop.pages.containers.reading import Logs
 from desktop.state.connection import Stage
 from desktop.state.picture import CONNECTION, CONTAINERS, Picture
 from desktop.state.stats import StatsFeed
@@ -56,7 +57,7 @@ def columns() -> list[Column[Row]]:
             "Name", lambda row: row.name, lambda row: row.name.lower(), look="name", tone=lambda row: row.tone,
             below=lambda row: row.image, below_when_hidden=1,
         ),
-        Column("Image", lambda row: row.image, lambda row: row.image.lower(), drop=4),
+        Column("Image", lambda row: row.image, lambda row: row.image.lower(), look="path", drop=4),
         Column(
             "State", lambda row: row.told_state, lambda row: (not row.is_running, row.state_text), 196, look="pill",
             tone=lambda row: row.tone,
@@ -297,6 +298,7 @@ class ContainersPage(QWidget):
         """Show one container."""
         self.detail.show_container(container_id)
         self._stack.setCurrentIndex(1)
+        self.detail.log.setFocus()
         self._update_buttons()
 
     def show_list(self) -> None:

@@ -51,6 +51,7 @@ class Row:
     age: str
     busy: str = ""
     status: str = ""
+    starts: int = 0
     usage: Usage | None = None
     labels: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -173,6 +174,7 @@ class ContainersPresenter:
             age=age_text(max(0.0, now - item.created)),
             busy=self._busy.get(item.id, ""),
             status=item.status,
+            starts=self._picture.starts.get(item.id, 0),
             usage=self.usage.get(item.id),
             labels=item.labels,
         )
