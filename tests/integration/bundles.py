@@ -66,6 +66,7 @@ class Bundles:
     def __post_init__(self) -> None:
         """Make the root file system."""
         self.rootfs = make_rootfs(self.folder / "rootfs")
+        self.group = f"psd-spec-{secrets.token_hex(4)}"
         self.files = self.folder / "files"
         self.files.mkdir()
 
@@ -102,7 +103,7 @@ class Bundles:
             rootfs=self.rootfs,
             files_dir=self.files,
             user=resolve_user(self.rootfs, record.config.user, record.host_config.group_add or []),
-            cgroups_path=f"/portside-test/{record.id}",
+            cgroups_path=f"/{self.group}/{record.id}",
             host=self.host,
             mounts=mounts or [],
             defaults=defaults or SpecDefaults(),
@@ -140,8 +141,8 @@ class Bundles:
 
     def close(self) -> None:
         """Remove the groups that were left."""
-        for top in Path("/sys/fs/cgroup").iterdir():
-            group = top / "portside-test"
+        root = Path("/sys/fs/cgroup")
+        for group in (root / self.group, *(top / self.group for top in root.iterdir())):
             if group.is_dir():
                 try:
                     group.rmdir()

@@ -345,7 +345,7 @@ def test_limits_of_control_groups_v2(bundles: Bundles) -> None:
 @needs_v2
 def test_a_private_control_group_namespace_shows_its_own_group_as_root(bundles: Bundles) -> None:
     assert lines(bundles, "cat /proc/self/cgroup", cgroupns_mode="private") == ["0::/"]
-    assert "portside-test" in lines(bundles, "cat /proc/self/cgroup", cgroupns_mode="host")[0]
+    assert bundles.group in lines(bundles, "cat /proc/self/cgroup", cgroupns_mode="host")[0]
 
 
 def test_control_groups_are_read_only_unless_privileged(bundles: Bundles) -> None:
