@@ -28,6 +28,7 @@ from engine.runtime.inotify import Inotify
 _ATTACH_TIMEOUT_S = 10.0
 _CREATE_TIMEOUT_S = 30.0
 _KEEP_ENDED_S = 300.0
+_LOG = "runtime.log"
 
 
 @dataclass
@@ -132,6 +133,7 @@ class ExecManager:
             if socket is not None:
                 socket.close()
             message = error.message if isinstance(error, PortsideError) else str(error)
+            message = _logged(item.folder) or message
             code = exit_code_of(message)
             await self._end(item, EXIT_NOT_EXECUTABLE if code == EXIT_UNKNOWN else code)
             if isinstance(error, PortsideError) and not isinstance(error, (Conflict, NotFound, InvalidArgument)):
@@ -175,7 +177,10 @@ class ExecManager:
             bundle=folder,
             exit_dir=exits,
             runtime=runtime.binary.path,
-            runtime_arguments=runtime.arguments,
+            # Of an exec with a terminal conmon 2.1.6 does not pass on why it failed.
+            runtime_arguments=[*runtime.arguments, f"--log={folder / _LOG}", "--log-format=json"]
+            if item.request.tty
+            else runtime.arguments,
             terminal=item.request.tty,
             stdin=item.request.attach_stdin,
             exec_spec=spec,
@@ -263,6 +268,23 @@ class ExecManager:
             self._launcher.kill_process(container.record, item.pid)
             raise
         return item.exit_code if item.exit_code is not None else -1, bytes(sink.data)
+
+
+def _logged(folder: Path | None) -> str:
+    """Return the last error in a runtime's log, "" when there is none."""
+    if folder is None:
+        return ""
+    found = ""
+    with suppress(OSError, msgspec.DecodeError):
+        for line in (folder / _LOG).read_bytes().splitlines():
+            entry = msgspec.json.decode(line, type=_LogEntry)
+            found = entry.msg if entry.level == "error" else found
+    return found
+
+
+class _LogEntry(msgspec.Struct):
+    level: str = ""
+    msg: str = ""
 
 
 class _Collector:

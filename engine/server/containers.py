@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -215,11 +215,8 @@ class ContainersApi:
                 await self._send_logs(container, stream, options)
             if query_bool(request, "stream"):
                 await self._attach(container, stream, options, pending)
-        except ConnectionResetError:
-            pass
-        except PortsideError as error:
-            with suppress(ConnectionResetError):
-                await stream.write(f"{error.message}\r\n".encode())
+        except (ConnectionResetError, PortsideError):
+            pass  # the client has gone, or there will be no process: the start's answer says why
         finally:
             if pending is not None:
                 pending.cancel()
