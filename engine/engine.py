@@ -63,7 +63,7 @@ from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
 from engine.server.images import ImagesApi
 from engine.server.info import InfoSource
-from engine.server.listeners import Listener, close_listeners, notify_ready, open_listeners
+from engine.server.listeners import BACKLOG, Listener, close_listeners, notify_ready, open_listeners
 from engine.server.networks import NetworksApi
 from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
@@ -239,7 +239,7 @@ class Engine:
                 )
                 await runner.setup()
                 for listener in listeners:
-                    await web.SockSite(runner, listener.socket, ssl_context=listener.context).start()
+                    await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=BACKLOG).start()
                 gc.collect()
                 gc.freeze()
                 give_back_memory()

@@ -23,6 +23,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_STALL_S = 60.0
 _MAX_DIGITS = 20
+_INT64 = 2**63
 
 API_VERSION: web.RequestKey[tuple[int, int]] = web.RequestKey("api_version", tuple)
 """The version that a request speaks, ``(1, 51)``; set by the application before the handler runs."""
@@ -108,6 +109,8 @@ def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise msgspec.ValidationError(f"a number does not fit into 64 bits: {value:.6e}")
     return value
 
 

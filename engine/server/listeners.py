@@ -16,7 +16,9 @@ from engine.errors import Conflict, InvalidArgument, Unavailable
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
+BACKLOG = 1024
+"""Clients that may wait for a connection: beyond it a unix socket refuses them (EAGAIN)."""
+
 _FIRST_SYSTEMD_FD = 3
 
 
@@ -70,7 +72,7 @@ def _open_unix(path: Path, group: str) -> Listener:
         os.umask(before)
     opened = Listener(server, path=path, inode=path.lstat().st_ino)
     _give_to_group(path, group)
-    server.listen(_BACKLOG)
+    server.listen(BACKLOG)
     server.setblocking(False)
     return opened
 
@@ -119,7 +121,7 @@ def _open_tcp(address: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         server.close()
         raise Unavailable(f"tcp://{address}: {error}", hint="choose another --host") from error
-    server.listen(_BACKLOG)
+    server.listen(BACKLOG)
     server.setblocking(False)
     return server
 
