@@ -19,14 +19,15 @@ FILES = 13_000
 SIZE_BYTES = 530_000_000
 PORT = 5000
 NAME = f"127.0.0.1:{PORT}/bench/big:1"
-_RANDOM_SHARE = 0.23  # of the content; makes the layer compress to about 190 MB
+_RANDOM_SHARE = 0.09  # of the content; makes the layer compress to about 190 MB
 
 
 def build_layer() -> bytes:
     """Return an uncompressed layer: programs (random bytes) and texts in a tree of folders."""
     chance = random.Random(20260101)
     words = [chance.randbytes(chance.randint(2, 9)).hex() for _ in range(3000)]
-    text = " ".join(chance.choices(words, k=400_000)).encode()
+    phrases = [" ".join(chance.choices(words, k=6)) for _ in range(200)]
+    text = "\n".join(chance.choices(phrases, k=60_000)).encode()
     weights = [chance.lognormvariate(0, 1.3) for _ in range(FILES)]
     scale = SIZE_BYTES / sum(weights)
     output = io.BytesIO()
