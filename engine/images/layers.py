@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -26,6 +27,11 @@ from engine.store.database import Database
 _NAME_LENGTH = 20
 _UNTAR_TIMEOUT_S = 3600
 _HOME = Path(__file__).parents[2]
+_LIBRARIES = os.pathsep.join(  # without the site module, which takes as long as everything else at a start
+    str(Path(spec.origin).parents[1])
+    for spec in map(importlib.util.find_spec, ("isal", "zstandard"))
+    if spec is not None and spec.origin is not None
+)
 
 
 class LayerRecord(msgspec.Struct, kw_only=True):
@@ -214,12 +220,12 @@ async def run_untar(blob: Path, folder: Path, lower: Sequence[Path] = ()) -> _Un
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "engine.images.untar", str(blob), str(folder), *map(str, lower)),
+        *("-S", "-m", "engine.images.untar", str(blob), str(folder), *map(str, lower)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=_HOME,  # where the package is, so that it runs from a checkout as well
-        env={"PATH": os.environ.get("PATH", os.defpath)},
+        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _LIBRARIES, "PYTHONUTF8": "1"},
     )
     try:
         output, errors = await asyncio.wait_for(process.communicate(), _UNTAR_TIMEOUT_S)

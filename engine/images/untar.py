@@ -2,14 +2,16 @@
 
 ``python -m engine.images.untar BLOB FOLDER [LOWER…]`` inflates a blob (gzip, zstd or plain), checks nothing
 but the archive itself, and prints one JSON line ``{"diff_id": "sha256:…", "size": BYTES}`` or ``{"error": "…"}``.
-A process of its own, because then no name, link or ``..`` in an archive can mean anything outside the
-folder, the engine's event loop and memory stay free, and two layers use two cores.
+It imports little, since it is started for every layer. A process of its own, because then no name, link or
+``..`` in an archive can mean anything outside the folder, the engine's event loop and memory stay free, and
+two layers use two cores.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import queue
 import stat
@@ -18,8 +20,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, Protocol
-
-import msgspec
 
 from engine.images.lowerlayers import LowerLayers
 from engine.images.tarhead import Member, TarError, read_members, read_sparse_map
@@ -346,7 +346,9 @@ def main(arguments: list[str]) -> int:
         result = {"error": str(error) or "unexpected EOF"}
     except Exception as error:  # noqa: BLE001 - the edge of a process: a decompressor's own errors
         result = {"error": f"{type(error).__name__}: {error}"}
-    sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+    if "error" in result:  # names in it need not be UTF-8
+        result["error"] = str(result["error"]).encode(errors="backslashreplace").decode()
+    sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
     return 1 if "error" in result else 0
 

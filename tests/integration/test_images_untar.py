@@ -318,6 +318,18 @@ async def test_damaged_archives_are_named_so(yard: Yard, data: bytes, message: s
     assert len(refused) > len("failed to register layer: ")
 
 
+async def test_a_failure_may_be_about_a_name_that_is_not_utf8(yard: Yard) -> None:
+    name = b"\xff\xfe" * 150
+    data = tar_of(
+        [(name.decode(errors="surrogateescape"), b"x")],
+        format=tarfile.GNU_FORMAT,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    message = await yard.refuse(data)
+    assert message.startswith("failed to register layer: File name too long: /\\udcff\\udcfe")
+
+
 async def test_a_hundred_thousand_files(yard: Yard) -> None:
     members = [(f"d{number % 100}/f{number}", b"") for number in range(100_000)]
     target = await yard.unpack(tar_of(members))
