@@ -18,7 +18,6 @@ from engine.wire.loglines import (
     MAX_FRAME_BYTES,
     docker_stamp,
     frame,
-    has_only_plain_lines,
     parse_lines,
     parse_stamp,
     strip_plain,
@@ -73,9 +72,9 @@ class _Encoder:
         whole = data[:end]
         if not whole:
             return []
-        if self._query.is_plain and has_only_plain_lines(whole):
+        text = strip_plain(whole) if self._query.is_plain else None
+        if text is not None:
             self._continues.pop(STDOUT, None)
-            text = strip_plain(whole)
             return [frame(STDOUT, text) if self._query.framed else text]
         return self._lines(whole)
 
@@ -193,12 +192,24 @@ async def read_logs(
 
 
 async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncGenerator[bytes, None]:
-    while block := await asyncio.to_thread(os.read, descriptor, _BLOCK_BYTES):
-        blocks = encoder.feed(block)
-        if blocks:
-            yield b"".join(blocks)
-        if encoder.is_over:
-            return
+    def step() -> bytes | None:
+        block = os.read(descriptor, _BLOCK_BYTES)
+        return b"".join(encoder.feed(block)) if block else None
+
+    # The next block is read and encoded in a thread while this one is sent.
+    ahead = asyncio.ensure_future(asyncio.to_thread(step))
+    try:
+        while (data := await ahead) is not None:
+            is_over = encoder.is_over
+            if not is_over:
+                ahead = asyncio.ensure_future(asyncio.to_thread(step))
+            if data:
+                yield data
+            if is_over:
+                return
+    finally:
+        # The thread must be done with the descriptor before its owner closes it.
+        await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def _follow(
