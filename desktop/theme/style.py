@@ -46,7 +46,9 @@ def style_sheet(t: Tokens) -> str:
     #big {{ font-size: 16px; font-weight: 600; }}
     #error {{ color: {t.red}; }}
     QLineEdit, QPlainTextEdit#field {{ background: {t.surface}; border: 1px solid {t.line}; border-radius: {RADIUS}px;
-        padding: 6px 10px; min-height: 20px; selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
+        padding: 6px 10px; selection-background-color: {t.accent}; selection-color: {t.on_accent}; }}
+    QLineEdit {{ min-height: 20px; }}
+    QPlainTextEdit#field {{ padding: 2px 6px; }}
     QLineEdit#search {{ padding-left: 2px; }}
     QLineEdit:focus, QPlainTextEdit#field:focus {{ border-color: {t.accent}; }}
     QLineEdit[invalid="true"], QPlainTextEdit#field[invalid="true"] {{ border-color: {t.red}; }}
@@ -117,7 +119,6 @@ def style_sheet(t: Tokens) -> str:
     QScrollBar::handle:horizontal {{ background: {t.grey}; border-radius: 4px; min-width: 32px; margin: 2px 0; }}
     QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page {{ background: none;
         border: none; width: 0; height: 0; }}
-    QCheckBox {{ spacing: 8px; }}
     """
 
 

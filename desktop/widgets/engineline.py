@@ -14,7 +14,7 @@ from desktop.state.connection import Connection, Stage
 from desktop.state.spans import age_text
 from desktop.theme import icons
 from desktop.theme.tokens import ENGINE_LINE_HEIGHT, SPACE, Tokens
-from desktop.widgets.parts import button, label
+from desktop.widgets.parts import button, fit, label
 
 if TYPE_CHECKING:
     from desktop.enginecontrol import Advice
@@ -112,3 +112,4 @@ class AdviceDialog(QDialog):
         close.setDefault(True)
         row.addWidget(close)
         layout.addLayout(row)
+        fit(self)

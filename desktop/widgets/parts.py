@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPaintEvent
+from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QIcon, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -68,7 +68,7 @@ class IconButton(QToolButton):
 
     def dress(self, tokens: Tokens) -> None:
         """Colour the icon."""
-        self.setIcon(icons.icon(self._name, tokens.muted, tokens.line))
+        self.setIcon(icons.icon(self._name, tokens.muted, tokens.faint))
         if self.toolButtonStyle() != Qt.ToolButtonStyle.ToolButtonIconOnly:
             self.setIconSize(QSize(16, 16))
 
@@ -152,7 +152,46 @@ class ActionButton(QPushButton):
 
     def dress(self, tokens: Tokens) -> None:
         """Colour the icon."""
-        self.setIcon(icons.icon(self._name, tokens.red if self._danger else tokens.muted, tokens.line, size=16))
+        self.setIcon(icons.icon(self._name, tokens.red if self._danger else tokens.muted, tokens.faint, size=16))
+
+
+class CheckBox(QCheckBox):
+    """A check box drawn of the palette: Fusion's own has no outline to be seen in the dark."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the box, its mark, the words and the focus."""
+        colours = self.palette()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(1.5, (self.height() - 17) / 2 + 0.5, 16, 16)
+        accent = colours.color(QPalette.ColorRole.Accent)
+        is_on = self.isChecked()
+        rim = (
+            accent
+            if is_on or self.hasFocus() or self.underMouse()
+            else colours.color(QPalette.ColorRole.PlaceholderText)
+        )
+        painter.setPen(QPen(rim, 1.2))
+        painter.setBrush(accent if is_on else colours.color(QPalette.ColorRole.Base))
+        painter.drawRoundedRect(box, 4, 4)
+        if is_on:
+            painter.setPen(QPen(colours.color(QPalette.ColorRole.Window), 1.8))
+            left, top = box.left(), box.top()
+            painter.drawPolyline(
+                [QPointF(left + 4, top + 8.2), QPointF(left + 7, top + 11), QPointF(left + 12, top + 5)]
+            )
+        painter.setPen(colours.color(QPalette.ColorRole.WindowText))
+        words = self.rect().adjusted(28, 0, 0, 0)
+        painter.drawText(words, int(Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextShowMnemonic), self.text())
+        painter.end()
+
+    def sizeHint(self) -> QSize:
+        """Leave room for the box."""
+        return QSize(self.fontMetrics().horizontalAdvance(self.text()) + 34, 22)
+
+    def hitButton(self, place: QPoint) -> bool:
+        """The words count as the box."""
+        return self.rect().contains(place)
 
 
 class Pill(QWidget):
@@ -255,13 +294,13 @@ class Question(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Portside")
         self.setModal(True)
-        self.setMinimumWidth(440)
+        self.setMinimumWidth(460)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
         layout.setSpacing(2 * SPACE)
         layout.addWidget(label(title, "big", wrap=True))
         layout.addWidget(label(text, "muted", wrap=True, selectable=True))
-        self._option = QCheckBox(option)
+        self._option = CheckBox(option)
         self._option.setVisible(bool(option))
         layout.addWidget(self._option)
         row = QHBoxLayout()
@@ -284,6 +323,15 @@ class Question(QDialog):
         return await shown(self)
 
 
+def fit(dialog: QDialog) -> None:
+    """Give a dialog the height that its wrapped texts need at its width; Qt counts with a narrower one."""
+    layout = dialog.layout()
+    if layout is not None:
+        layout.activate()
+        width = max(dialog.minimumWidth(), dialog.sizeHint().width())
+        dialog.resize(width, max(dialog.minimumSizeHint().height(), layout.totalHeightForWidth(width)))
+
+
 async def shown(dialog: QDialog) -> bool:
     """Open a dialog and wait for its end; whether it was accepted."""
     finished: asyncio.Future[int] = asyncio.get_event_loop().create_future()
@@ -293,6 +341,7 @@ async def shown(dialog: QDialog) -> bool:
             finished.set_result(result)
 
     dialog.finished.connect(end)
+    fit(dialog)
     dialog.open()
     try:
         return await finished == int(QDialog.DialogCode.Accepted)

@@ -30,7 +30,8 @@ R = TypeVar("R", bound=HasId)
 class Column(Generic[R]):
     """One column: what it is called, its text, what it is sorted by, and how it looks.
 
-    ``width`` 0 stretches. ``look`` is text, path, name (strong, with a dot), pill, links, mono or actions; ``tone``
+    ``width`` 0 stretches by ``share``.
+    ``look`` is text, path, name (strong, with a dot), pill, links, mono or actions; ``tone``
     names the colour of the dot or pill, ``parts`` are the (text, address or action) that can be clicked,
     ``below`` is a second line shown while column ``below_when_hidden`` is hidden. Columns with the highest
     ``drop`` go first when the window is narrow.
@@ -40,6 +41,7 @@ class Column(Generic[R]):
     text: Callable[[R], str]
     key: Callable[[R], Any]
     width: int = 0
+    share: int = 1
     right: bool = False
     look: str = "text"
     tone: Callable[[R], str] | None = None

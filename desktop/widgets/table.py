@@ -145,10 +145,11 @@ class RowTable(QTableView):
             shown.remove(by_drop.pop(0))
         stretching = [place for place in shown if not columns[place].width]
         rest = max(0, width - sum(columns[place].width for place in shown))
+        shares = sum(columns[place].share for place in stretching)
         for place in range(len(columns)):
             self.setColumnHidden(place, place not in shown)
             if place in shown:
-                self.setColumnWidth(place, columns[place].width or rest // max(1, len(stretching)))
+                self.setColumnWidth(place, columns[place].width or rest * columns[place].share // max(1, shares))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Return opens, Delete deletes."""

@@ -62,7 +62,6 @@ class TaskCard(QFrame):
         self._steps = QScrollArea()
         self._steps.setWidgetResizable(True)
         self._steps.setFrameShape(QScrollArea.Shape.NoFrame)
-        self._steps.setFixedHeight(_STEPS_HEIGHT)
         self._steps.hide()
         inside = QWidget()
         inside.setObjectName("plain")
@@ -113,6 +112,7 @@ class TaskCard(QFrame):
             self._grid.setRowStretch(place, 0)
             self._grid.setRowStretch(place + 1, 1)
             self._rows.append(row)
+            self._steps.setFixedHeight(min(_STEPS_HEIGHT, 22 * len(self._rows) + SPACE))
         for (name, status, bar), step in zip(self._rows, task.steps, strict=False):
             name.setText(step.name)
             status.setText(step.status)

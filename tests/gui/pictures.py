@@ -23,8 +23,9 @@ from tests.gui.fake_engine import FakeEngine, container, gone, image
 from tests.gui.stage import Stage
 
 WIDTH, HEIGHT = 1180, 740
+SHOP = "registry.example.com/shop"
+MIDDLE = (960, 600)
 SMALL = (800, 560)
-COLOURS = 256
 
 Play = Callable[[Stage], Awaitable[None]]
 
@@ -34,21 +35,21 @@ def everyday() -> FakeEngine:
     engine = FakeEngine(
         [
             container("web", status="Up 3 hours (healthy)", ports=((8080, 80), (8443, 443)), age_s=11_000),
-            container("api", "registry.example.com/shop/api:2.4.1", status="Up 3 hours (healthy)", ports=((3000, 3000),),
-                      age_s=11_000),
+            container("api", f"{SHOP}/api:2.4.1", status="Up 3 hours (healthy)", ports=((3000, 3000),), age_s=11_000),
             container("postgres", "postgres:17", status="Up 2 days (healthy)", ports=((5432, 5432),), age_s=400_000),
             container("redis", "redis:7-alpine", status="Up 2 days", age_s=400_000),
-            container("worker", "registry.example.com/shop/worker:2.4.1", status="Up 12 minutes (unhealthy)", age_s=11_000),
-            container("mail", "axllent/mailpit:v1.21", status="Up 5 hours", ports=((8025, 8025), (1025, 1025)), age_s=18_100),
-            container("migrate", "registry.example.com/shop/api:2.4.1", "exited", "Exited (3) 12 minutes ago", age_s=780),
-            container("seed", "registry.example.com/shop/api:2.4.1", "exited", "Exited (0) 3 hours ago", age_s=11_000),
+            container("worker", f"{SHOP}/worker:2.4.1", status="Up 12 minutes (unhealthy)", age_s=11_000),
+            container("mail", "axllent/mailpit:v1.21", status="Up 5 hours", ports=((8025, 8025), (1025, 1025))),
+            container("migrate", f"{SHOP}/api:2.4.1", "exited", "Exited (3) 12 minutes ago", age_s=780),
+            container("seed", f"{SHOP}/api:2.4.1", "exited", "Exited (0) 3 hours ago", age_s=11_000),
             container("backup", "restic/restic:0.17", "paused", "Up 20 minutes (Paused)", age_s=1300),
-            container("scratch", "busybox", "created", "Created", age_s=40),
+            container("scratch", "busybox:1.37", "created", "Created", age_s=40),
         ],
         [
-            image("nginx:1.27-alpine", 48_200_000), image("registry.example.com/shop/api:2.4.1", 212_000_000, 90_000),
-            image("registry.example.com/shop/worker:2.4.1", 219_000_000, 90_000), image("postgres:17", 438_000_000),
-            image("redis:7-alpine", 41_300_000), image("axllent/mailpit:v1.21", 29_800_000), image("busybox", 4_260_000),
+            image("nginx:1.27-alpine", 48_200_000), image(f"{SHOP}/api:2.4.1", 212_000_000, 90_000),
+            image(f"{SHOP}/worker:2.4.1", 219_000_000, 90_000), image("postgres:17", 438_000_000),
+            image("redis:7-alpine", 41_300_000), image("axllent/mailpit:v1.21", 29_800_000),
+            image("busybox:1.37", 4_260_000),
             image("restic/restic:0.17", 33_100_000), image("debian:12-slim", 74_800_000, 86_400 * 40),
             image("", 211_000_000, 200_000), image("", 209_000_000, 300_000),
         ],
@@ -242,12 +243,11 @@ def many() -> FakeEngine:
     """Return an engine with 1,000 containers."""
     states = (("running", "Up 3 hours"), ("exited", "Exited (0) 2 hours ago"), ("running", "Up 4 minutes (healthy)"))
     items = [
-        container(f"job-{number:04d}", f"registry.example.com/batch/step-{number % 7}:{number % 13}.0", *states[number % 3],
-                  number=number, ports=((20_000 + number, 80),) if number % 3 == 0 else (), age_s=number * 60)
+        container(f"job-{number:04d}", f"{SHOP}/step-{number % 7}:{number % 13}.0", *states[number % 3], number=number,
+                  ports=((20_000 + number, 80),) if number % 3 == 0 else (), age_s=number * 60)
         for number in range(1000)
     ]  # fmt: skip
-    engine = FakeEngine(items, [image("nginx:1.27-alpine")])
-    return engine
+    return FakeEngine(items, [image("nginx:1.27-alpine")])
 
 
 def failing(failure: Exception) -> Callable[[], FakeEngine]:
@@ -284,7 +284,7 @@ PICTURES: tuple[tuple[str, Callable[[], FakeEngine], Play, tuple[str, ...], tupl
     ("containers-delete", everyday, delete_question, BOTH, (WIDTH, HEIGHT)),
     ("containers-1000", many, empty, ("dark",), (WIDTH, HEIGHT)),
     ("containers-empty", FakeEngine, empty, ("light",), (WIDTH, HEIGHT)),
-    ("container-logs", everyday, logs, BOTH, (WIDTH, HEIGHT)),
+    ("container-logs", everyday, logs, BOTH, MIDDLE),
     ("container-overview", everyday, overview, ("light",), (WIDTH, HEIGHT)),
     ("container-inspect", everyday, inspect, BOTH, (WIDTH, HEIGHT)),
     ("images", everyday, images, BOTH, (WIDTH, HEIGHT)),

@@ -54,16 +54,16 @@ def columns() -> list[Column[Row]]:
     """Return the table's columns."""
     return [
         Column(
-            "Name", lambda row: row.name, lambda row: row.name.lower(), look="name", tone=lambda row: row.tone,
+            "Name", lambda row: row.name, lambda row: row.name.lower(), look="name", share=2, tone=lambda row: row.tone,
             below=lambda row: row.image, below_when_hidden=1,
         ),
-        Column("Image", lambda row: row.image, lambda row: row.image.lower(), look="path", drop=4),
+        Column("Image", lambda row: row.image, lambda row: row.image.lower(), look="path", share=3, drop=4),
         Column(
-            "State", lambda row: row.told_state, lambda row: (not row.is_running, row.state_text), 196, look="pill",
+            "State", lambda row: row.told_state, lambda row: (not row.is_running, row.state_text), 184, look="pill",
             tone=lambda row: row.tone,
         ),
         Column(
-            "Ports", lambda row: row.ports_text, lambda row: _first_port(row), 180, look="links",
+            "Ports", lambda row: row.ports_text, lambda row: _first_port(row), 168, look="links",
             parts=lambda row: row.ports, drop=1,
         ),
         Column("CPU", lambda row: row.cpu_text, lambda row: -(row.usage.cpu_percent if row.usage else -1.0), 76,

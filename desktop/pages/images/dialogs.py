@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from PySide6.QtWidgets import (
-    QCheckBox,
     QDialog,
     QGridLayout,
     QHBoxLayout,
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from desktop.pages.images.presenter import RunForm, name_problem
 from desktop.theme.tokens import SPACE
-from desktop.widgets.parts import button, label
+from desktop.widgets.parts import CheckBox, button, fit, label
 
 _LINE_HEIGHT = 54
 
@@ -55,8 +54,8 @@ class RunDialog(QDialog):
             field.setFixedHeight(_LINE_HEIGHT)
             field.setTabChangesFocus(True)
             field.textChanged.connect(self._check)
-        self.auto_remove = QCheckBox("Delete the container when it ends")
-        self.show_log = QCheckBox("Show its log when it runs")
+        self.auto_remove = CheckBox("Delete the container when it ends")
+        self.show_log = CheckBox("Show its log when it runs")
         self.show_log.setChecked(True)
         self.go = button("Run", self.accept, "primary")
         self.go.setDefault(True)
@@ -124,6 +123,7 @@ class RunDialog(QDialog):
                 field.setProperty("invalid", key in problems)
                 field.style().polish(field)
         self.go.setEnabled(not problems)
+        fit(self)
 
 
 class PullDialog(QDialog):
@@ -167,6 +167,7 @@ class PullDialog(QDialog):
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         self.go.setEnabled(bool(name) and not problem)
+        fit(self)
 
     def wanted(self) -> str:
         """Return the name; a pasted ``docker pull`` in front of it is taken off."""

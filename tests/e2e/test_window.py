@@ -1,0 +1,183 @@
+"""The real window under a real X server over a real engine: containers started, read, stopped, deleted by mouse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine_process import EngineProcess
+
+PATIENCE_S = 15.0
+WIDTH, HEIGHT = 1180, 740
+# Where things are in a window of this size: the navigation column is 208 wide, a row 44 high, the first at 132.
+FIRST_ROW_Y, ROW_HEIGHT = 132, 44
+NAME_X = 300
+QUICK_ACTION_X, QUICK_DELETE_X = WIDTH - 72, WIDTH - 40
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="no X server: tests/run.sh e2e starts one"),
+    pytest.mark.skipif(shutil.which("xdotool") is None, reason="xdotool is not installed"),
+]
+
+
+def until(is_so: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within {patience_s} s: {what}")
+
+
+class Window:
+    """``portside-desktop`` as a person sees it: pixels, mouse and keyboard."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        """Start it and wait until its window is there."""
+        self._log = folder / "window.log"
+        environment = {**os.environ, "QT_QPA_PLATFORM": "xcb", "HOME": str(folder)}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "desktop.app", "-H", url, "--theme", "light"],
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.number = ""
+        until(self._find, "the window opens")
+        self.xdotool("windowsize", "--sync", self.number, str(WIDTH), str(HEIGHT))
+        self.xdotool("windowmove", self.number, "0", "0")
+        self.xdotool("windowfocus", self.number)
+
+    def _find(self) -> bool:
+        assert self.process.poll() is None, self.log
+        command = ["xdotool", "search", "--onlyvisible", "--pid", str(self.process.pid), "--name", "^Portside$"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        self.number = found[0] if found else ""
+        return bool(found)
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return self._log.read_text()
+
+    def xdotool(self, *words: str) -> str:
+        """Do something with mouse or keyboard."""
+        return subprocess.run(["xdotool", *words], capture_output=True, text=True, check=True, timeout=20).stdout
+
+    def click(self, x: int, y: int, *, twice: bool = False) -> None:
+        """Click at a place of the window."""
+        self.xdotool("mousemove", str(x), str(y))
+        self.xdotool("click", *(("--repeat", "2", "--delay", "40") if twice else ()), "1")
+
+    def key(self, *keys: str) -> None:
+        """Press keys."""
+        self.xdotool("key", *keys)
+
+    def end(self) -> None:
+        """End it as a session does."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+
+@pytest.fixture
+def window(own_engine: EngineProcess, tmp_path: Path) -> Iterator[Window]:
+    """A window over an engine with one container that writes lines, stopped."""
+    own_engine.docker("create", "--name", "alone", "busybox", "sh", "-c", "while :; do echo tick; sleep 0.2; done")
+    made = Window(own_engine.url, tmp_path)
+    try:
+        yield made
+        assert "Traceback" not in made.log
+    finally:
+        made.end()
+
+
+def state(engine: EngineProcess, name: str = "alone") -> str:
+    """Return a container's state, "gone" without one."""
+    status, body = engine.api("GET", f"/containers/{name}/json")
+    return str(body["State"]["Status"]) if status == 200 else "gone"
+
+
+def test_a_container_is_started_read_stopped_and_deleted_by_clicking(own_engine: EngineProcess, window: Window) -> None:
+    def start() -> bool:
+        window.click(QUICK_ACTION_X, FIRST_ROW_Y)
+        time.sleep(0.5)
+        return state(own_engine) == "running"
+
+    until(start, "the quick action of the row starts the container")
+    window.click(NAME_X, FIRST_ROW_Y, twice=True)
+
+    def copied() -> bool:
+        window.key("ctrl+a", "ctrl+c")
+        return "tick\ntick" in clipboard()
+
+    until(copied, "the detail opens, the log is shown and copied")
+    window.key("Escape")
+    time.sleep(0.3)
+    window.click(QUICK_ACTION_X, FIRST_ROW_Y)
+    until(lambda: state(own_engine) == "exited", "the quick action of the row stops the container")
+    time.sleep(0.5)
+    window.click(QUICK_DELETE_X, FIRST_ROW_Y)
+    time.sleep(0.7)
+    window.key("Tab", "space")
+    until(lambda: state(own_engine) == "gone", "the question is answered and the container deleted")
+
+
+def test_the_window_outlives_the_engine_and_shows_what_it_has_afterwards(
+    own_engine: EngineProcess, window: Window
+) -> None:
+    time.sleep(1)
+    own_engine.kill()
+    time.sleep(1.5)
+    assert window.process.poll() is None
+    own_engine.start()
+    own_engine.docker("rm", "alone")
+    own_engine.docker("create", "--name", "later", "busybox", "sleep", "60")
+
+    def start() -> bool:
+        window.click(QUICK_ACTION_X, FIRST_ROW_Y)
+        time.sleep(0.5)
+        return state(own_engine, "later") == "running"
+
+    until(start, "the container that came meanwhile is there and starts")
+
+
+def test_closing_the_window_without_a_tray_ends_it_and_not_the_container(
+    own_engine: EngineProcess, window: Window
+) -> None:
+    own_engine.docker("start", "alone")
+    window.xdotool("windowclose", window.number)
+    until(lambda: window.process.poll() is not None, "it ends")
+    assert state(own_engine) == "running"
+
+
+def test_without_an_engine_it_opens_all_the_same(tmp_path: Path) -> None:
+    window = Window(f"unix://{tmp_path}/none.sock", tmp_path)
+    try:
+        time.sleep(1)
+        assert window.process.poll() is None
+        assert "Traceback" not in window.log
+    finally:
+        window.end()
+
+
+def clipboard() -> str:
+    """Return the clipboard's text."""
+    code = "import sys; from PySide6.QtGui import QGuiApplication as G; a = G(sys.argv); print(G.clipboard().text())"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "xcb"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    return done.stdout
