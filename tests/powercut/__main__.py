@@ -2,7 +2,7 @@
 
 ``python -m tests.powercut --work DIR [--rounds N] [--kernel DIR]``. Needs qemu-system-x86, busybox-static,
 docker-registry, skopeo, and root; without ``--kernel`` it fetches and unpacks Debian's linux-image. It takes
-about a minute a round and is not part of tests/run.sh.
+under a minute a round and is not part of tests/run.sh.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.powercut.guest import Guest
+from tests.powercut.payload import fill_registry
 
 _KINDS = ("volume", "container", "image", "write", "no-volume", "no-container", "no-image")
 _TREE = Path(__file__).resolve().parents[2]
@@ -75,8 +76,8 @@ def one_round(guest: Guest, ledger: Ledger, work: Path, number: int, *, last: bo
     expected = work / "expected.json"
     expected.write_text(json.dumps(ledger.names))
     before, faults = ledger.acknowledged, len(ledger.faults)
-    end = " last" if last else ""
-    guest.start(f"{sys.executable} -B -m tests.powercut.worker {expected} {number}{end} 2>&1")
+    registry = "" if last else f" {work / 'registry'}"
+    guest.start(f"{sys.executable} -B -m tests.powercut.worker {expected} {number}{registry} 2>&1")
     ready = ""
     delay_s = random.uniform(2, 20)
     seen: deque[str] = deque(maxlen=40)
@@ -113,6 +114,7 @@ def main() -> int:
     with disk.open("wb") as file:
         file.truncate(8 << 30)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(disk)], check=True)
+    fill_registry(work / "registry", options.rounds)
     guest = Guest(work / "guest", options.kernel or get_kernel(work), _TREE, disk)
     ledger = Ledger()
     try:

@@ -1,7 +1,8 @@
 """Runs in the guest: checks what the last life acknowledged, then creates, writes, pulls and removes until it dies.
 
-``python -m tests.powercut.worker EXPECTED.json ROUND``. Each line ``BEGIN …`` is printed before a request,
-``ACK …`` after its answer; the host knows from them what must be there and what may be.
+``python -m tests.powercut.worker EXPECTED.json ROUND [REGISTRY_FOLDER]``; without the folder it only checks.
+A line ``BEGIN …`` is printed before a removal, ``ACK …`` after an answer; the host knows from them what must
+be there and what may be.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from tests.engine_process import EngineProcess
 from tests.fakes.images import busybox_archive
+from tests.powercut.payload import IMAGES_A_ROUND, SIZE_BYTES, registry_config
 
 REGISTRY = "127.0.0.1:5005"
 _PULLED_FILE = "payload"
@@ -58,7 +60,7 @@ def check(engine: EngineProcess, expected: dict[str, Any]) -> list[str]:
             faults.append(f"write {name} is lost")
     for tag in [tag for tag in expected["image"] if tag in tags][-3:]:
         code, output = run(engine, tag, ["sh", "-c", f"cat /{_PULLED_FILE} | wc -c"])
-        if code != 0 or output != str(4 << 20):
+        if code != 0 or output != str(SIZE_BYTES):
             faults.append(f"image {tag} does not run or is damaged: {code} {output}")
     return faults
 
@@ -117,7 +119,7 @@ class Work:
 
     def pulls(self) -> None:
         """Pull images and remove every third."""
-        for count in range(8):
+        for count in range(IMAGES_A_ROUND):
             tag = f"r{self.number}-{count}"
             image = f"{REGISTRY}/payload:{tag}"
             status, answer = self.engine.api("POST", f"/images/create?fromImage={REGISTRY}/payload&tag={tag}")
@@ -131,28 +133,11 @@ class Work:
                 say(f"ACK no-image {image}" if status == 200 else f"FAULT removal of {image}: {answer}")
 
 
-def start_registry(number: int) -> None:
-    """Start a registry in memory that has eight images of 4 MB beside busybox's layer."""
-    from tests.fakes.images import busybox_rootfs_tar, image_archive
-    from tests.powercut.payload import layer
-
-    storage = Path("/run/registry")
+def start_registry(storage: Path) -> None:
+    """Serve the images that the host has prepared."""
     config = Path("/run/registry.yml")
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: '{REGISTRY}'}}\n"
-        "log: {level: error, accesslog: {disabled: true}}\n"
-    )
+    config.write_text(registry_config(storage, REGISTRY))
     subprocess.Popen(["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(3)
-    for count in range(8):
-        archive = Path("/run/image.tar")
-        tag = f"r{number}-{count}"
-        archive.write_bytes(image_archive([busybox_rootfs_tar(), layer(tag)], [f"payload:{tag}"]))
-        target = f"docker://{REGISTRY}/payload:{tag}"
-        words = ["skopeo", "copy", "--insecure-policy", "--dest-tls-verify=false", f"docker-archive:{archive}", target]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            say(f"FAULT skopeo: {done.stderr[-300:]}")
 
 
 def main() -> None:
@@ -170,14 +155,14 @@ def main() -> None:
     for fault in check(engine, expected):
         say(f"FAULT {fault}")
     say("CHECKED")
-    if len(sys.argv) > 3:
+    if len(sys.argv) < 4:
         return
     if number == 0:
         engine.docker("load", stdin=busybox_archive())
         engine.api("POST", "/volumes/create", {"Name": "shared"})
         say("ACK volume shared")
         os.sync()  # what the first round builds on
-    start_registry(number)
+    start_registry(Path(sys.argv[3]))
     say("WORKING")
     work = Work(engine, number)
     threads = [
