@@ -81,6 +81,25 @@ class Window:
         """Press keys."""
         self.xdotool("key", *keys)
 
+    def ask_to_close(self) -> None:
+        """Do what a window manager does for the cross in a window's corner: send WM_DELETE_WINDOW."""
+        code = (
+            "import ctypes, sys\n"
+            "x = ctypes.CDLL('libX11.so.6')\n"
+            "x.XOpenDisplay.restype = ctypes.c_void_p\n"
+            "x.XInternAtom.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]\n"
+            "x.XInternAtom.restype = ctypes.c_ulong\n"
+            "x.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]\n"
+            "x.XSync.argtypes = [ctypes.c_void_p, ctypes.c_int]\n"
+            "d = x.XOpenDisplay(None)\n"
+            "w = int(sys.argv[1])\n"
+            "e = (ctypes.c_long * 24)()\n"
+            "atom = lambda name: x.XInternAtom(d, name, 0)\n"
+            "e[0], e[4], e[5], e[6], e[7] = 33, w, atom(b'WM_PROTOCOLS'), 32, atom(b'WM_DELETE_WINDOW')\n"
+            "x.XSendEvent(d, w, 0, 0, ctypes.byref(e)); x.XSync(d, 0)\n"
+        )
+        subprocess.run([sys.executable, "-c", code, self.number], check=True, timeout=20)
+
     def end(self) -> None:
         """End it as a session does."""
         if self.process.poll() is None:
@@ -158,7 +177,7 @@ def test_closing_the_window_without_a_tray_ends_it_and_not_the_container(
     own_engine: EngineProcess, window: Window
 ) -> None:
     own_engine.docker("start", "alone")
-    window.xdotool("windowclose", window.number)
+    window.ask_to_close()
     until(lambda: window.process.poll() is not None, "it ends")
     assert state(own_engine) == "running"
 

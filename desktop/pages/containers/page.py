@@ -148,10 +148,10 @@ class ContainersPage(QWidget):
         self._body = QStackedWidget()
         holder = QWidget()
         inside = QVBoxLayout(holder)
-        inside.setContentsMargins(2 * SPACE, 0, 2 * SPACE, 0)
+        inside.setContentsMargins(2 * SPACE, 0, 2 * SPACE, SPACE)
         inside.setSpacing(SPACE)
-        inside.addWidget(self.bar)
         inside.addWidget(self.table)
+        inside.addWidget(self.bar)  # beneath: above it would push the rows away from under a double click
         self._lay_out_bar()
         self._body.addWidget(holder)
         self._body.addWidget(self._empty)

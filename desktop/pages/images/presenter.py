@@ -190,17 +190,20 @@ class ImagesPresenter:
         except PortsideError as error:
             self._notify(explain(f"pull {pull.name}", error), "error")
         finally:
-            self.pulls.remove(pull)
-            self.on_change()
+            self._forget(pull)
             close = getattr(steps, "aclose", None)
             if close is not None:
                 await close()
 
     def cancel(self, pull: Pull) -> None:
         """Give a pull up: its connection is closed, so the engine stops too."""
-        pull.status = "Cancelling"
         pull.give_up()
-        self.on_change()
+        self._forget(pull)  # its task may not even have begun
+
+    def _forget(self, pull: Pull) -> None:
+        if pull in self.pulls:
+            self.pulls.remove(pull)
+            self.on_change()
 
     def prune(self) -> None:
         """Delete the images that have no name and are not used."""
