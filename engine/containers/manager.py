@@ -239,17 +239,22 @@ class ContainerManager:
         await self._store.delete(record.id)
         self.index.remove(record)
         del self._containers[record.id]
-        container.drop_attachments(f"No such container: {record.id}")
-        container.exited.set()
-        container.announce_exit(record.state.exit_code)
-        container.removed.set()
+        try:
+            if volumes:  # before the announcement: who waits for the removal finds them gone
+                await self._remove_volumes(record)
+        finally:
+            container.drop_attachments(f"No such container: {record.id}")
+            container.exited.set()
+            container.announce_exit(record.state.exit_code)
+            container.removed.set()
         await self._launcher.discard(record)
         self._events.publish(record, "destroy")
-        if volumes:
-            for mount in record.mounts:
-                if mount.anonymous:
-                    with suppress(NotFound, Conflict):
-                        await self._volumes.remove_anonymous(mount.name)
+
+    async def _remove_volumes(self, record: ContainerRecord) -> None:
+        for mount in record.mounts:
+            if mount.anonymous:
+                with suppress(NotFound, Conflict):
+                    await self._volumes.remove_anonymous(mount.name)
 
     async def prune(self, accepts: Callable[[ContainerRecord], bool]) -> tuple[list[str], int]:
         """Remove stopped containers that ``accepts`` takes; return their IDs and the bytes that came free."""
