@@ -63,7 +63,7 @@ install_engine() { # STAMP WHEEL LOCK USER
     /usr/bin/python3 -m venv "$folder" || fail "the engine's Python environment could not be made in $folder: is there room on its disk?"
     local pip=("$folder/bin/pip" install -qq --disable-pip-version-check --no-cache-dir)
     # Only what the engine and the command line import; the window's packages are of no use to root.
-    mapfile -t names < <(grep -iE '^(aiohttp|msgspec|isal|zstandard|httpx)==' "$lock")
+    mapfile -t names < <(grep -iE '^(aiohttp|msgspec|isal|zstandard)==' "$lock")
     if ! { "${pip[@]}" -c "$lock" "${names[@]}" && "${pip[@]}" --no-deps "$wheel"; }; then
       fail "the engine's Python packages could not be installed: check the network and the room on the disk, then run this again"
     fi
