@@ -1,8 +1,12 @@
-"""The set-up where it must refuse, and what it builds; ``tests/long/installer.sh`` proves the whole on fresh Debians."""
+"""The set-up where it must refuse, and what it builds.
+
+``tests/long/installer.sh`` proves the whole on fresh Debians.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -10,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -96,10 +101,26 @@ def test_the_welcome_image_greets_and_serves(own_engine: EngineProcess, tmp_path
     build_welcome(tmp_path / "welcome.tar")
     own_engine.docker("load", "-i", str(tmp_path / "welcome.tar"))
     assert own_engine.docker("run", "--rm", "portside/welcome").stdout.startswith("Welcome to Portside.")
-    own_engine.docker("run", "-d", "--name", "page", "portside/welcome", "serve")
-    page = own_engine.docker("exec", "page", "wget", "-q", "-O", "-", "-T", "20", "http://127.0.0.1/").stdout
-    assert "<h1>It works</h1>" in page
+    own_engine.docker("run", "-d", "--name", "page", "-p", "127.0.0.1::80", "portside/welcome", "serve")
+    address = own_engine.docker("port", "page", "80").stdout.strip()
+    assert "<h1>It works</h1>" in read_page(address)
     own_engine.docker("rm", "-f", "page")
+
+
+def read_page(address: str, patience_s: float = 20) -> str:
+    """Return what a web server answers once it does."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        connection = http.client.HTTPConnection(address, timeout=patience_s)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().read().decode()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        finally:
+            connection.close()
 
 
 def test_the_unit_keeps_containers_over_the_engine() -> None:
