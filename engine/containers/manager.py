@@ -6,6 +6,7 @@ Decides and checks; ``lifecycle`` knows the order of a start and an exit, ``laun
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +23,7 @@ from engine.containers.record import ContainerRecord
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
 from engine.containers.store import ContainerStore
-from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError, Unavailable
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
 
 SIGKILL = 9
@@ -185,6 +186,10 @@ class ContainerManager:
                 await self._launcher.discard(record)
                 await self._creator.undo(record)
                 raise
+        except OSError as error:
+            self.index.release(claimed)
+            reason = error.strerror or str(error)
+            raise Unavailable(f"container {claimed} cannot be created: {reason}", hint=_way_out(error)) from error
         except BaseException:
             self.index.release(claimed)
             raise
@@ -502,6 +507,12 @@ class ContainerManager:
         container.require_running()
         self._launcher.resize(container.record, rows, columns)
         self._events.publish(container.record, "resize", height=str(rows), width=str(columns))
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space: portside system prune"
+    return ""
 
 
 async def _wait_removed(container: Container) -> int:
