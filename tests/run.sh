@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE=1 QT_QPA_PLATFORM=${QT_QPA_PLATFORM:-offscreen} Q
 packages=(
   python3 python3-venv
   conmon crun runc nftables iptables iproute2 tini procps libnftables1
-  docker.io docker-registry busybox-static
+  docker.io podman docker-registry skopeo busybox-static openssl shellcheck
   libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0
   libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xkb1 libxkbcommon-x11-0
   xvfb xauth xdotool fonts-dejavu-core git
@@ -38,16 +38,19 @@ install_packages() {
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   # A service that starts by itself would be one more engine on this machine: no package may start any.
-  local policy=/usr/sbin/policy-rc.d
+  local policy=/usr/sbin/policy-rc.d made=no
   if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=yes
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  apt-get -o DPkg::Lock::Timeout=300 update -qq &&
-    apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/tmp/portside-tests-apt.log 2>&1
-  local result=$?
-  rm -f "$policy"
-  [ "$result" -eq 0 ] || { tail -n 20 /tmp/portside-tests-apt.log; say "apt-get failed"; }
+  local log result
+  log=$(mktemp)
+  { apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+    apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1
+  result=$?
+  [ "$made" = yes ] && rm -f "$policy"
+  [ "$result" -eq 0 ] || { tail -n 20 "$log"; say "apt-get failed"; }
+  rm -f "$log"
   return "$result"
 }
 
@@ -59,8 +62,8 @@ prepare_python() {
   fi
   say "setting up .venv"
   [ -x "$root/.venv/bin/python" ] || "$python" -m venv "$root/.venv" || return 1
-  "$root/.venv/bin/pip" install -q --disable-pip-version-check -r "$root/requirements.lock" &&
-    "$root/.venv/bin/pip" install -q --disable-pip-version-check --no-deps -e "$root" || return 1
+  local pip=("$root/.venv/bin/pip" install -qq --disable-pip-version-check)
+  if ! { "${pip[@]}" -r "$root/requirements.lock" && "${pip[@]}" --no-deps -e "$root"; }; then return 1; fi
   printf '%s' "$wanted" >"$stamp"
 }
 
@@ -77,7 +80,8 @@ run_part() { # name, command…
 
 bin=$root/.venv/bin
 lint() {
-  "$bin/ruff" check --output-format concise . && "$bin/ruff" format --check -q . && "$bin/mypy" engine desktop && "$bin/lint-imports" --no-cache
+  "$bin/ruff" check --output-format concise . && "$bin/ruff" format --check -q . && "$bin/mypy" engine desktop tests && "$bin/lint-imports" --no-cache &&
+    shellcheck .ci/run installers/*.sh resources/*/*.sh tests/*.sh tests/*/*.sh
 }
 has_tests() { find "tests/$1" -name 'test_*.py' 2>/dev/null | grep -q .; }
 pytest_part() {
