@@ -7,14 +7,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from engine import config as settings
 from engine import lean
-from engine.errors import PortsideError, Unavailable
+from engine.errors import PortsideError
 
 log = logging.getLogger("engine")
 
@@ -100,23 +97,7 @@ async def _serve(command: settings.CommandLine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
-    with _pidfile(command.config.pidfile):
-        await engine.run()
-
-
-@contextmanager
-def _pidfile(path: Path | None) -> Iterator[None]:
-    if path is None:
-        yield
-        return
-    try:
-        path.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise Unavailable(f"pidfile {path}: {error.strerror}", hint="choose another --pidfile") from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    await engine.run()
 
 
 class _NoMalformedRequests(logging.Filter):

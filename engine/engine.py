@@ -43,7 +43,7 @@ from engine.images.listing import ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
 from engine.lean import give_back_memory
-from engine.lock import DataRootLock
+from engine.lock import DataRootLock, PidFile
 from engine.model.container import LogConfig
 from engine.model.system import AuthConfig, AuthResponse, Event
 from engine.model.volume import Volume
@@ -80,10 +80,10 @@ class Engine:
     """One engine: ``run`` serves until ``stop`` is called."""
 
     def __init__(self, config: EngineConfig) -> None:
-        """Take the lock, open the store and make the managers; must run in a loop.
+        """Take the lock, listen, open the store and make the managers; must run in a loop.
 
-        Raises Conflict when another engine has the data root, NotSupported when this host lacks what is
-        needed.
+        Clients that come meanwhile wait until ``run`` serves them. Raises Conflict when another engine has the
+        data root or the socket, NotSupported when this host lacks what is needed.
         """
         self.config = config
         self._stopping = asyncio.Event()
@@ -91,9 +91,20 @@ class Engine:
         conmon = shutil.which("conmon")
         if conmon is None:
             raise NotSupported("conmon is not installed", hint="install the package conmon")
+        self._conmon = Path(conmon)
+        self._database = Database(config.data_root / "engine.db")
+        self._pidfile = PidFile(config.pidfile)
+        self._listeners: list[Listener] = []
+        try:
+            self._listeners = open_listeners(config)
+            self._compose(config)
+        except BaseException:
+            self._give_up_place()
+            raise
+
+    def _compose(self, config: EngineConfig) -> None:
         _make_exec_root(config.exec_root)
         os.environ.setdefault("TMPDIR", str(config.data_root))
-        self._database = Database(config.data_root / "engine.db")
         self._events = EventBus(self._database)
         self._inotify = Inotify()
         self._host = probe_host()
@@ -124,7 +135,7 @@ class Engine:
         launcher = Launcher(
             self._paths,
             config.instance,
-            Path(conmon),
+            self._conmon,
             self._runtimes,
             self._mounter,
             self._images,
@@ -168,7 +179,6 @@ class Engine:
         self._watcher = ExitWatcher(self._paths, self._containers, self._lifecycle, self._inotify)
         self._images.users = self._volumes.users = self._containers
         self._events.listen(self._notice)
-        self._conmon = Path(conmon)
 
     def _image_name(self, record: ContainerRecord) -> str:
         """Return what the list calls a container's image: its name as long as that means the same image."""
@@ -228,9 +238,7 @@ class Engine:
 
     async def run(self) -> None:
         """Recover what an earlier engine left, then serve until ``stop``."""
-        listeners: list[Listener] = []
         try:
-            listeners = open_listeners(self.config)
             async with asyncio.TaskGroup() as tasks:
                 self._lifecycle.use_tasks(tasks)
                 await self._start()
@@ -238,7 +246,7 @@ class Engine:
                     self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=_DRAIN_S
                 )
                 await runner.setup()
-                for listener in listeners:
+                for listener in self._listeners:
                     await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=BACKLOG).start()
                 gc.collect()
                 gc.freeze()
@@ -252,8 +260,12 @@ class Engine:
                 await runner.cleanup()
                 self._lifecycle.end_tasks()
         finally:
-            close_listeners(listeners)
+            self._give_up_place()
             await self._close()
+
+    def _give_up_place(self) -> None:
+        close_listeners(self._listeners)
+        self._pidfile.release()
 
     async def _start(self) -> None:
         self._volumes.load()

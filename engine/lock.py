@@ -1,4 +1,4 @@
-"""One engine a data root: a lock that the kernel releases however the engine ends."""
+"""One engine a data root: a lock that the kernel releases however the engine ends. And the file with its PID."""
 
 from __future__ import annotations
 
@@ -35,3 +35,22 @@ class DataRootLock:
     def release(self) -> None:
         """Give the lock back."""
         os.close(self._fd)
+
+
+class PidFile:
+    """A file with the engine's process ID for those who look after services; None makes none."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Write it; raises Unavailable when it cannot be written."""
+        self._path = path
+        if path is None:
+            return
+        try:
+            path.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise Unavailable(f"pidfile {path}: {error.strerror}", hint="choose another --pidfile") from error
+
+    def release(self) -> None:
+        """Remove it; safe to repeat."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

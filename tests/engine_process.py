@@ -101,11 +101,11 @@ class EngineProcess:
             self._process.kill()
             self._process.wait(10)
 
-    def stop(self) -> int:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop and return its exit code."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
         return self._process.wait(20)
 
     def docker(
