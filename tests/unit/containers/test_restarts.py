@@ -9,7 +9,9 @@ from engine.containers.restarts import next_delay_s, should_restart, should_star
 from engine.model.container import HostConfig, RestartPolicy
 
 
-def record(policy: str, *, limit: int = 0, manual: bool = False, count: int = 0, status: str = "exited") -> ContainerRecord:
+def record(
+    policy: str, *, limit: int = 0, manual: bool = False, count: int = 0, status: str = "exited"
+) -> ContainerRecord:
     """Return a container that has run, with a policy."""
     made = ContainerRecord(id="a" * 64, name="web", created_ns=1)
     made.host_config = HostConfig(restart_policy=RestartPolicy(name=policy, maximum_retry_count=limit))
