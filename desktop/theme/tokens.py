@@ -46,7 +46,7 @@ class Tokens:
 LIGHT = Tokens(
     name="light", window="#ffffff", side="#f5f6f8", surface="#ffffff", raised="#f7f8fa", line="#e4e7ec",
     text="#1b2430", muted="#566170", faint="#87919f", accent="#2460e6", on_accent="#ffffff", accent_soft="#e8effd",
-    accent_hover="#1c50c8", hover="#f0f2f6", selected="#e3ecfd", green="#0f7f4f", amber="#9a5b00", red="#c93434",
+    accent_hover="#1c50c8", hover="#f0f2f6", selected="#e3ecfd", green="#0d7447", amber="#925600", red="#c12f2f",
     red_soft="#fdecec", amber_soft="#fdf3e0", green_soft="#e4f5ec", grey_soft="#eef0f3", grey="#98a2b0",
 )  # fmt: skip
 DARK = Tokens(

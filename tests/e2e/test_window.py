@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -109,6 +110,18 @@ class Window:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connection() -> Iterator[None]:
+    """Keep one client connected: an X server resets when its last one leaves, and refuses those that come then."""
+    library = ctypes.CDLL("libX11.so.6")
+    library.XOpenDisplay.restype = ctypes.c_void_p
+    library.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    display = library.XOpenDisplay(None)
+    assert display, "the X server does not answer"
+    yield
+    library.XCloseDisplay(display)
 
 
 @pytest.fixture

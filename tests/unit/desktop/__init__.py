@@ -1,0 +1,1 @@
+"""The desktop where it has no Qt."""
