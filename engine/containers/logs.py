@@ -1,7 +1,8 @@
 """Reading a container's log: from any moment, the last lines, and following it.
 
-Yields bytes that are ready for the wire. A block in which every line is whole and from stdout is sent by
-one substitution; anything else line by line. Rotated files (``container.log.1`` is the newest) count as one.
+Yields bytes that are ready for the wire. A block that holds one stream only is sent by one substitution;
+anything else line by line. Rotated files (``container.log.1`` is the newest) count as one; they are renamed
+by this process in its loop, so that what is listed and opened there without a pause belongs together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.runtime.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Inotify
-from engine.wire.frames import STDOUT
+from engine.wire.frames import STDERR, STDOUT
 from engine.wire.loglines import (
     MAX_FRAME_BYTES,
     docker_stamp,
@@ -43,7 +44,11 @@ class LogQuery:
     @property
     def is_plain(self) -> bool:
         """Whether blocks can be sent without looking at their lines."""
-        return not (self.since_ns or self.until_ns or self.timestamps or self.details) and self.stdout
+        return not (self.since_ns or self.until_ns or self.timestamps or self.details)
+
+    def wants(self, stream: int) -> bool:
+        """Whether a stream is asked for."""
+        return self.stdout if stream == STDOUT else self.stderr
 
 
 def log_files(path: Path) -> list[Path]:
@@ -62,7 +67,9 @@ class _Encoder:
     def __init__(self, query: LogQuery) -> None:
         self._query = query
         self._rest = b""
-        self._continues: dict[int, bool] = {}
+        self._likely = STDOUT
+        self._columns = {STDOUT: 0, STDERR: 0}
+        self._dropped: set[int] = set()
         self.is_over = False
 
     def feed(self, block: bytes) -> list[bytes]:
@@ -72,11 +79,19 @@ class _Encoder:
         whole = data[:end]
         if not whole:
             return []
-        text = strip_plain(whole) if self._query.is_plain else None
-        if text is not None:
-            self._continues.pop(STDOUT, None)
-            return [frame(STDOUT, text) if self._query.framed else text]
+        if self._query.is_plain:
+            for stream in (self._likely, STDERR if self._likely == STDOUT else STDOUT):
+                text = strip_plain(whole, stream)
+                if text is not None:
+                    self._likely = stream
+                    self._columns[stream] = 0
+                    return self._block(stream, text)
         return self._lines(whole)
+
+    def _block(self, stream: int, text: bytes) -> list[bytes]:
+        if not self._query.wants(stream):
+            return []
+        return [frame(stream, text) if self._query.framed else text]
 
     def _lines(self, whole: bytes) -> list[bytes]:
         query = self._query
@@ -84,81 +99,91 @@ class _Encoder:
         for stamp, stream, text in parse_lines(whole):
             if query.since_ns or query.until_ns:
                 moment = parse_stamp(stamp)
-                if moment < query.since_ns:
-                    continue
                 if query.until_ns and moment > query.until_ns:
                     self.is_over = True
                     break
-            if not (query.stdout if stream == STDOUT else query.stderr):
-                continue
-            is_start = not self._continues.get(stream)
-            self._continues[stream] = not text.endswith(b"\n")
-            prefix = b""
-            if is_start or query.framed:
-                prefix = (docker_stamp(stamp) + b" " if query.timestamps else b"") + query.details
-            if not query.framed:
-                found.append(prefix + text)
-                continue
-            for start in range(0, len(text), MAX_FRAME_BYTES):
-                found.append(frame(stream, prefix + text[start : start + MAX_FRAME_BYTES]))
+                if self._is_before(stream, moment, text):
+                    continue
+            if query.wants(stream):
+                self._pieces(stamp, stream, text, found)
         return found
 
+    def _is_before(self, stream: int, moment: int, text: bytes) -> bool:
+        """Whether a line is older than asked for; what follows of a line shares the lot of its beginning."""
+        if self._columns[stream]:
+            return False
+        if stream not in self._dropped and moment >= self._query.since_ns:
+            return False
+        if text.endswith(b"\n"):
+            self._dropped.discard(stream)
+        else:
+            self._dropped.add(stream)
+        return True
 
-def _tail_offset(path: Path, lines: int, query: LogQuery) -> tuple[int, int]:
+    def _pieces(self, stamp: bytes, stream: int, text: bytes, found: list[bytes]) -> None:
+        """Append a line, or a part of one, in pieces that end where Docker's do; each begins with its stamp."""
+        query = self._query
+        column = self._columns[stream]
+        start = 0
+        while start < len(text):
+            prefix = b""
+            if not column % MAX_FRAME_BYTES:
+                prefix = (docker_stamp(stamp) + b" " if query.timestamps else b"") + query.details
+            piece = text[start : start + MAX_FRAME_BYTES - column % MAX_FRAME_BYTES]
+            start += len(piece)
+            column += len(piece)
+            found.append(frame(stream, prefix + piece) if query.framed else prefix + piece)
+        self._columns[stream] = 0 if text.endswith(b"\n") else column
+
+
+def _tail_offset(descriptor: int, lines: int, *, is_last: bool) -> tuple[int, int]:
     """Return where the last ``lines`` lines of a file begin, and how many were found (blocking).
 
-    A line ends where conmon wrote an F record; the parts before it belong to it.
+    Lines of both streams count, whichever is asked for, as in Docker. A line ends where conmon wrote an F
+    record; the parts before it belong to it. In the last file a part without an end is a line too.
     """
-    size = path.stat().st_size
     found = 0
-    position = size
+    position = os.fstat(descriptor).st_size
     carry = b""
-    with path.open("rb") as file:
-        while position > 0:
-            start = max(0, position - _BLOCK_BYTES)
-            file.seek(start)
-            data = file.read(position - start) + carry
-            cut = data.find(b"\n") + 1 if start > 0 else 0
-            if start > 0 and cut == 0:
-                position, carry = start, data
-                continue
-            offset = len(data)
-            while offset > cut:
-                begin = data.rfind(b"\n", cut, offset - 1) + 1 or cut
-                begin = max(begin, cut)
-                line = data[begin:offset]
-                if _ends_line(line, query):
-                    found += 1
-                    if found > lines:
-                        return start + offset, lines
-                offset = begin
-            position, carry = start, data[:cut]
+    is_newest = is_last
+    while position > 0:
+        start = max(0, position - _BLOCK_BYTES)
+        data = os.pread(descriptor, position - start, start) + carry
+        cut = data.find(b"\n") + 1 if start > 0 else 0
+        if start > 0 and cut == 0:
+            position, carry = start, data
+            continue
+        offset = len(data)
+        while offset > cut:
+            begin = max(data.rfind(b"\n", cut, offset - 1) + 1, cut)
+            kind = _record_kind(data[begin:offset])
+            if kind == b"F" or (kind == b"P" and is_newest):
+                found += 1
+                if found > lines:
+                    return start + offset, lines
+            is_newest = is_newest and not kind
+            offset = begin
+        position, carry = start, data[:cut]
     return 0, found
 
 
-def _ends_line(record: bytes, query: LogQuery) -> bool:
+def _record_kind(record: bytes) -> bytes:
     head = record[:64].split(b" ", 3)
-    if len(head) < 4 or head[2] != b"F":
-        return False
-    return query.stdout if head[1] == b"stdout" else query.stderr
+    return head[2] if len(head) == 4 and head[2] in (b"F", b"P") else b""
 
 
-def _plan(path: Path, query: LogQuery) -> list[tuple[Path, int]]:
-    """Return the files to read and where to begin in each (blocking)."""
-    files = log_files(path)
-    if query.tail is None or query.tail < 0:
-        return [(file, 0) for file in files]
-    if query.tail == 0:
-        return [(files[-1], files[-1].stat().st_size)] if files else []
-    wanted = query.tail
-    plan: list[tuple[Path, int]] = []
-    for file in reversed(files):
-        offset, found = _tail_offset(file, wanted, query)
-        plan.insert(0, (file, offset))
-        wanted -= found
+def _offsets(descriptors: list[int], tail: int | None) -> list[int]:
+    """Return where to begin in each file (blocking); a file's size where nothing of it is wanted."""
+    if tail is None or tail < 0:
+        return [0] * len(descriptors)
+    offsets = [os.fstat(descriptor).st_size for descriptor in descriptors]
+    wanted = tail
+    for number in range(len(descriptors) - 1, -1, -1):
         if wanted <= 0:
             break
-    return plan
+        offsets[number], found = _tail_offset(descriptors[number], wanted, is_last=number == len(descriptors) - 1)
+        wanted -= found
+    return offsets
 
 
 async def read_logs(
@@ -170,25 +195,28 @@ async def read_logs(
     iterator releases everything.
     """
     encoder = _Encoder(query)
-    plan = await asyncio.to_thread(_plan, path, query)
-    current: int | None = None
+    files = [_open(file) for file in log_files(path)]
     try:
-        for file, offset in plan:
-            if current is not None:
-                os.close(current)
-                current = None
-            current = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            os.lseek(current, offset, os.SEEK_SET)
-            async for data in _read_all(current, encoder):
+        for descriptor, offset in zip(files, await asyncio.to_thread(_offsets, files, query.tail), strict=True):
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        while files:
+            async for data in _read_all(files[0], encoder):
                 yield data
             if encoder.is_over:
                 return
+            if len(files) == 1:
+                break
+            os.close(files.pop(0))
         if query.follow:
-            async for data in _follow(path, current, encoder, inotify, has_ended, ended):
+            async for data in _follow(path, files, encoder, inotify, has_ended, ended):
                 yield data
     finally:
-        if current is not None:
-            os.close(current)
+        for descriptor in files:
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncGenerator[bytes, None]:
@@ -214,34 +242,38 @@ async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncGenerator[bytes,
 
 async def _follow(
     path: Path,
-    descriptor: int | None,
+    files: list[int],
     encoder: _Encoder,
     inotify: Inotify,
     has_ended: Callable[[], bool],
     ended: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
+    """Yield what is written from now on; ``files`` holds the descriptor of the file that is being read, if any."""
     changed = asyncio.Event()
-    changed.set()
     watch = inotify.watch(
         path.parent, IN_MODIFY | IN_CREATE | IN_MOVED_TO, lambda name: changed.set() if name == path.name else None
     )
-    opened: int | None = None
+    # A container that is started again at once clears the event: that it was set is what counts.
     waiter = asyncio.ensure_future(ended.wait())
     try:
         while True:
-            final = has_ended()
+            final = waiter.done() or has_ended()
             changed.clear()
-            if descriptor is not None:
-                async for data in _read_all(descriptor, encoder):
+            following = _open_next(path, files[0] if files else None)
+            # When a newer file is there, conmon has written all it will to this one: read it to its end.
+            if files:
+                async for data in _read_all(files[0], encoder):
                     yield data
-            if descriptor is None or not _is_same(descriptor, path):
-                if opened is not None:
-                    os.close(opened)
-                    opened = None
-                if path.exists():
-                    descriptor = opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                    continue
-            if final or encoder.is_over:
+            if encoder.is_over:
+                if following is not None:
+                    os.close(following)
+                return
+            if following is not None:
+                if files:
+                    os.close(files.pop())
+                files.append(following)
+                continue
+            if final:
                 return
             change = asyncio.ensure_future(changed.wait())
             await asyncio.wait([change, waiter], return_when=asyncio.FIRST_COMPLETED)
@@ -249,14 +281,26 @@ async def _follow(
     finally:
         waiter.cancel()
         watch.close()
-        if opened is not None:
-            os.close(opened)
+
+
+def _open_next(path: Path, descriptor: int | None) -> int | None:
+    """Open the log file that comes after an open one; None while there is none.
+
+    When that one was rotated out, lines are lost and it goes on with the oldest that is left.
+    """
+    if descriptor is not None and _is_same(descriptor, path):
+        return None
+    files = log_files(path)
+    if descriptor is not None:
+        own = next((number for number, file in enumerate(files) if _is_same(descriptor, file)), -1)
+        files = files[own + 1 :]
+    return _open(files[0]) if files else None
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
     try:
         here = path.stat()
     except FileNotFoundError:
-        return True
+        return False
     open_one = os.fstat(descriptor)
     return (here.st_dev, here.st_ino) == (open_one.st_dev, open_one.st_ino)

@@ -6,6 +6,7 @@ Without I/O; from such lines to what the API sends.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 from engine.wire.frames import HEAD_BYTES, STDERR, STDOUT
@@ -14,19 +15,26 @@ MAX_FRAME_BYTES = 16 * 1024
 """Docker cuts longer lines into frames of this size."""
 
 # conmon's times are all 35 bytes long: a pattern of fixed length is three times faster than [^ ]+.
-_PLAIN = re.compile(rb"\n.{35} stdout (?:F |P ([^\n]*)\n.{35} stdout F )")
+_PLAIN = {
+    stream: re.compile(rb"\n.{35} %s (?:F |P ([^\n]*)\n.{35} %s F )" % (name, name))
+    for stream, name in ((STDOUT, b"stdout"), (STDERR, b"stderr"))
+}
 _LINE = re.compile(rb"([^ \n]+) (stdout|stderr) ([FP]) ([^\n]*)\n")
+_STAMP_BYTES = 35
+_MARKS = {STDOUT: b" stdout ", STDERR: b" stderr "}
 _STREAMS = {b"stdout": STDOUT, b"stderr": STDERR}
 
 
-def strip_plain(block: bytes) -> bytes | None:
-    """Return the text of a block if it holds nothing but lines of stdout, else None: then look at each line.
+def strip_plain(block: bytes, stream: int = STDOUT) -> bytes | None:
+    """Return the text of a block if it holds nothing but lines of one stream, else None: then look at each line.
 
     conmon cuts a line wherever a read of 8 KiB ends, so a part (P) here and there is the rule; two parts in
     a row are not. One pass, since what a line says must never be taken for the next line's beginning; that
     every line was taken is seen by counting.
     """
-    text, count = _PLAIN.subn(rb"\n\1", b"\n" + block)
+    if not block.startswith(_MARKS[stream], _STAMP_BYTES):
+        return None  # seen at once, without a pass
+    text, count = _PLAIN[stream].subn(rb"\n\1", b"\n" + block)
     return text[1:] if count == text.count(b"\n") - 1 else None
 
 
@@ -55,8 +63,14 @@ def parse_stamp(stamp: bytes) -> int:
 
 
 def docker_stamp(stamp: bytes) -> bytes:
-    """Return conmon's time as ``--timestamps`` shows it: nine digits and Z where the zone is UTC."""
-    return stamp.removesuffix(b"+00:00") + b"Z" if stamp.endswith(b"+00:00") else stamp
+    """Return conmon's time as ``--timestamps`` shows it: nine digits in UTC. Damage is shown as it is."""
+    if stamp.endswith(b"+00:00"):
+        return stamp.removesuffix(b"+00:00") + b"Z"
+    seconds, _ = divmod(parse_stamp(stamp), 1_000_000_000)
+    fraction = re.search(rb"\.(\d{1,9})", stamp)
+    if not seconds or fraction is None:
+        return stamp
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds)).encode() + fraction[1].ljust(9, b"0") + b"Z"
 
 
 def frame(stream: int, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.containers.logrotate import rotate
 from engine.containers.logs import LogQuery, read_logs
 from engine.runtime.inotify import Inotify
 from engine.wire.frames import STDERR, STDOUT, FrameDecoder
@@ -84,8 +85,16 @@ async def test_the_tail(log: Path, tail: int, text: bytes) -> None:
     assert await read(log, framed=False, tail=tail) == text
 
 
-async def test_the_tail_counts_only_what_is_asked_for(log: Path) -> None:
-    assert await read(log, framed=False, tail=1, stderr=False) == b"o2\n"
+async def test_the_tail_counts_lines_of_both_streams_as_moby_does(log: Path) -> None:
+    assert await read(log, framed=False, tail=1, stderr=False) == b""
+    assert await read(log, framed=False, tail=2, stderr=False) == b"o2\n"
+
+
+async def test_a_last_line_without_an_end_is_a_line_of_the_tail(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "a") + line(2, "b") + line(3, "prompt> ", kind="P"))
+    assert await read(path, framed=False, tail=1) == b"prompt> "
+    assert await read(path, framed=False, tail=2) == b"b\nprompt> "
 
 
 async def test_the_tail_goes_on_in_rotated_files(tmp_path: Path) -> None:
@@ -115,6 +124,42 @@ async def test_parts_are_joined_to_one_line(tmp_path: Path) -> None:
     assert await read(path, framed=False, timestamps=True) == (
         b"2026-11-24T11:45:51.307007610Z abcdefg\n2026-11-24T11:45:52.307007610Z next\n"
     )
+
+
+@pytest.mark.parametrize("framed", [False, True])
+async def test_a_line_that_conmon_cut_has_one_stamp_and_a_long_one_has_one_in_16_kib(
+    tmp_path: Path, framed: bool
+) -> None:
+    path = tmp_path / "container.log"
+    stamp = b"2026-11-24T11:45:51.307007610Z "
+    path.write_text(line(1, "abc", kind="P") + line(2, "def") + line(1, "x" * 8192, kind="P") * 5 + line(1, "y"))
+    if framed:
+        text = b"".join(data for _, data in await read_frames(path, timestamps=True))
+    else:
+        text = await read(path, framed=False, timestamps=True)
+    long = b"x" * 16384
+    assert text == stamp + b"abcdef\n" + stamp + long + stamp + long + stamp + b"x" * 8192 + b"y\n"
+
+
+async def test_frames_hold_at_most_16_kib_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "x" * 8192, kind="P") * 5 + line(1, "y") + line(1, "e", "stderr"))
+    frames = list(FrameDecoder().feed(await read(path)))
+    assert max(len(data) for _, data in frames) <= 16384
+    assert b"".join(data for stream, data in frames if stream == STDOUT) == b"x" * 40960 + b"y\n"
+
+
+async def test_since_decides_a_line_by_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "old", kind="P") + line(5, "old too") + line(5, "new", kind="P") + line(6, "!"))
+    assert await read(path, framed=False, since_ns=parse_stamp(T.format(4).encode())) == b"new!\n"
+
+
+async def test_stderr_alone_is_sent_as_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "a", "stderr") + line(1, "b", "stderr", "P") + line(1, "c", "stderr"))
+    assert await read_frames(path) == [(STDERR, b"a\nbc\n")]
+    assert await read(path, stderr=False) == b""
 
 
 async def test_a_text_that_looks_like_a_marker_stays_text(tmp_path: Path) -> None:
@@ -186,9 +231,80 @@ async def test_following_goes_on_over_rotation_until_the_end(tmp_path: Path) -> 
     assert b"".join(found) == b"first\nbetween\nsecond\nlast\n"
 
 
+async def test_following_misses_nothing_when_it_is_rotated_several_times_before_it_looks(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "0"))
+    inotify, ended = Inotify(), asyncio.Event()
+    found: list[bytes] = []
+    try:
+        async for data in read_logs(path, LogQuery(framed=False, follow=True), inotify, ended.is_set, ended):
+            found.append(data)
+            if len(found) == 1:  # while the reader waits: three rotations at once, then the end
+                for number in range(1, 4):
+                    with path.open("a") as file:
+                        file.write(line(1, f"{number} before"))
+                    rotate(path, 5)
+                    path.write_text(line(1, f"{number} after"))
+                ended.set()
+    finally:
+        inotify.close()
+    expected = "0\n" + "".join(f"{number} before\n{number} after\n" for number in range(1, 4))
+    assert b"".join(found) == expected.encode()
+
+
+async def test_following_ends_although_the_container_runs_again_already(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_text(line(1, "a"))
+    inotify, ended = Inotify(), asyncio.Event()
+    found: list[bytes] = []
+    began = asyncio.Event()
+
+    async def follow() -> None:
+        async for data in read_logs(path, LogQuery(framed=False, follow=True), inotify, lambda: False, ended):
+            found.append(data)
+            began.set()
+
+    task = asyncio.ensure_future(follow())
+    try:
+        async with asyncio.timeout(5):
+            await began.wait()
+            await asyncio.sleep(0.05)
+            ended.set()
+            ended.clear()
+            await task
+    finally:
+        task.cancel()
+        inotify.close()
+    assert found == [b"a\n"]
+
+
+async def test_following_waits_for_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    inotify, ended = Inotify(), asyncio.Event()
+
+    async def write() -> None:
+        await asyncio.sleep(0.05)
+        path.write_text(line(1, "late"))
+        await asyncio.sleep(0.05)
+        ended.set()
+
+    task = asyncio.ensure_future(write())
+    try:
+        async with asyncio.timeout(5):
+            query = LogQuery(framed=False, follow=True)
+            assert b"".join([data async for data in read_logs(path, query, inotify, ended.is_set, ended)]) == b"late\n"
+    finally:
+        await task
+        inotify.close()
+
+
 def test_stamps_without_sense_count_as_the_beginning_of_time() -> None:
     assert parse_stamp(b"rubbish") == 0
-    assert docker_stamp(b"2026-11-24T11:45:53.3+02:00") == b"2026-11-24T11:45:53.3+02:00"
+    assert docker_stamp(b"rubbish") == b"rubbish"
+
+
+def test_stamps_of_other_zones_are_shown_in_utc() -> None:
+    assert docker_stamp(b"2026-11-24T01:45:53.300000001+02:00") == b"2026-11-23T23:45:53.300000001Z"
 
 
 def test_lines_are_taken_apart() -> None:
