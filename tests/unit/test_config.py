@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from engine import config
 from engine.config import (
     KEYS,
     AddressPool,
@@ -21,7 +20,9 @@ from engine.config import (
     check_files,
     instance_name,
     load,
+    loading,
 )
+from engine.config.file import DOCKERS, find_keys
 from engine.model.container import Ulimit
 
 
@@ -123,6 +124,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("hosts", "unix:///x", "a list is expected"),
     ("hosts", ["unix://x"], "an absolute path is expected after unix://"),
     ("hosts", ["unix:///" + "x" * 107], "at most 107 bytes"),
+    ("hosts", [], "at least one host"),
+    ("hosts", ["fd://", "fd://"], "a host is named twice"),
     ("hosts", ["tcp://here"], "tcp://address:port is expected"),
     ("hosts", ["tcp://0.0.0.0:70000"], "port"),
     ("group", 5, "a string is expected"),
@@ -143,6 +146,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("default-address-pools", [{"base": "10.10.0.0/16"}], "base and size are expected"),
     ("default-address-pools", [{"base": "10.10.0.0/16", "size": 8}], "a whole number from 16 to 30"),
     ("default-address-pools", [{"base": "10.10.0.1/16", "size": 24}], "has host bits set"),
+    ("default-address-pools", [{"base": "fd00::/48", "size": 64}], "IPv6 pools are not supported"),
     ("mtu", 10, "a whole number from 68 to 65535"),
     ("mtu", True, "a whole number"),
     ("mtu", 1.5, "a whole number"),
@@ -154,6 +158,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("log-driver", "syslog", "one of json-file, local, none is expected"),
     ("log-opts", {"max-file": 3}, "a string is expected"),
     ("default-ulimits", {"nofile": 5}, "Hard and Soft are expected"),
+    ("default-ulimits", {"nofile": {"hard": 5}}, "only Name (nofile), Hard and Soft are expected"),
+    ("default-ulimits", {"nofile": {"Name": "nproc", "Hard": 5}}, "only Name (nofile), Hard and Soft are expected"),
     ("default-shm-size", "much", "a size is expected"),
     ("default-shm-size", 0, "a size is expected"),
     ("labels", ["alone"], "key=value is expected"),
@@ -212,7 +218,7 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 
 def test_the_default_file_may_be_absent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config, "DEFAULT_CONFIG_FILE", tmp_path / "none.json")
+    monkeypatch.setattr(loading, "DEFAULT_CONFIG_FILE", tmp_path / "none.json")
     assert load([]).config == EngineConfig()
 
 
@@ -226,12 +232,32 @@ def test_flags_and_file_go_together(tmp_path: Path) -> None:
 def test_a_setting_in_both_flag_and_file_is_a_conflict_as_dockers(tmp_path: Path) -> None:
     assert refusal(tmp_path, {"log-level": "warn"}, "--log-level", "info") == (
         "the following directives are specified both as a flag and in the configuration file: "
-        'log-level: (from flag: info, from file: "warn")'
+        "log-level: (from flag: info, from file: warn)"
     )
+    told = refusal(tmp_path, {"hosts": ["fd://"], "debug": True}, "-H", "unix:///a", "-H", "unix:///b", "-D")
+    assert told.endswith(
+        "debug: (from flag: true, from file: true), hosts: (from flag: [unix:///a unix:///b], from file: [fd://])"
+    )
+
+
+def test_a_key_of_dockers_that_is_not_there_says_so(tmp_path: Path) -> None:
+    for key in DOCKERS:
+        assert refusal(tmp_path, {key: 1}) == f"DIR/daemon.json:1:2: {key} is not supported by Portside yet"
+    assert not DOCKERS & set(KEYS)
+
+
+def test_keys_are_found_where_they_stand_and_not_where_others_have_the_same_name() -> None:
+    text = """{"proxies": {"debug": 1, "x": ["debug", {"debug": 2}]},
+ "labels": ["debug", "a\\\\", "b\\"{"],
+   "debug"
+   : true}"""
+    assert find_keys(text) == {"proxies": "1:2", "labels": "2:2", "debug": "3:4"}
 
 
 def test_a_bad_flag_names_itself(tmp_path: Path) -> None:
     assert refusal(tmp_path, {}, "--bip", "x").startswith('flag --bip: bip is "x": ')
+    assert refusal(tmp_path, {}, "--registry-mirror", "x").startswith("flag --registry-mirror: registry-mirrors is ")
+    assert refusal(tmp_path, {}, "-H", "x").startswith("flag --host: hosts is ")
 
 
 @pytest.mark.parametrize("flags", [["--colour"], ["stray"], ["--group"], ["--data"]])
