@@ -24,7 +24,7 @@ import msgspec
 from yarl import URL
 
 from engine import __version__
-from engine.errors import Internal, NotFound, PortsideError, Unauthorized, Unavailable
+from engine.errors import Forbidden, Internal, NotFound, PortsideError, Unauthorized, Unavailable
 from engine.images.blobs import digest_of
 from engine.model.system import AuthConfig, AuthResponse
 from engine.registry.auth import Token, basic, parse_challenges, user_and_password
@@ -40,6 +40,7 @@ MANIFEST_TYPES = (
 )
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_TAGS_BYTES = 16 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
 _TRIES = 3
 _FIRST_PAUSE_S = 0.2
 _MAX_PAUSE_S = 10.0
@@ -60,6 +61,10 @@ class RegistryProblem(PortsideError):
 
 class TokenRefused(RegistryProblem):
     """The token server does not take the credentials."""
+
+
+class NoCredentials(RegistryProblem):
+    """The registry wants a user and a password, and there are none."""
 
 
 class _ErrorItem(msgspec.Struct):
@@ -279,7 +284,7 @@ class Repository:
                 return True
             if challenge.scheme == "basic" and endpoint.url not in self._basic:
                 if not login:
-                    raise RegistryProblem(401, "UNAUTHORIZED", "no basic auth credentials")
+                    raise NoCredentials(401, "UNAUTHORIZED", "no basic auth credentials")
                 self._basic.add(endpoint.url)
                 return True
         return False
@@ -336,13 +341,21 @@ async def login(settings: RegistrySettings, credentials: AuthConfig) -> AuthResp
 
 
 async def _problem(answer: aiohttp.ClientResponse) -> RegistryProblem:
-    """Return what a registry says is wrong."""
+    """Return what a registry says is wrong: its challenge's reason (RFC 6750) or else its first error."""
+    data = bytearray()
     try:
-        data = await answer.content.read(64 * 1024)
+        async for block in answer.content.iter_any():
+            data += block
+            if len(data) > _MAX_ERROR_BYTES:
+                break
         body = msgspec.json.decode(data, type=_ErrorBody)
-    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, msgspec.ValidationError):
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         body = _ErrorBody()
     item = body.errors[0] if body.errors else _ErrorItem()
+    for challenge in parse_challenges(answer.headers.getall("WWW-Authenticate", [])):
+        if challenge.parameters.get("error") == "insufficient_scope":
+            told = challenge.parameters.get("error_description") or "requested access to the resource is denied"
+            item = _ErrorItem("DENIED", told)
     after = answer.headers.get("Retry-After", "")
     message = item.message or body.details
     return RegistryProblem(answer.status, item.code, message, float(after) if after.isdigit() else 0)
@@ -371,13 +384,18 @@ def explain(problem: RegistryProblem, name: str, repository: str) -> PortsideErr
     )
     words = code.lower().replace("_", " ")
     cause = f"{words}: {problem.told or words}" if words else problem.message
-    if code in ("DENIED", "UNAUTHORIZED"):
+    if code == "DENIED":
         told = problem.told or "requested access to the resource is denied"
         return NotFound(
             f"pull access denied for {repository}, repository does not exist or may require 'docker login': "
-            f"{words}: {told}",
+            f"denied: {told}",
             hint="check the name, or log in: portside login",
         )
+    if code == "UNAUTHORIZED":
+        told = problem.told or "authentication required"
+        words = told if isinstance(problem, NoCredentials) else f"unauthorized: {told}"
+        # no 401: the docker command line would ask for a user and a password, which with dockerd it does not
+        return Forbidden(f"error pulling {name}: {words}", hint="log in: portside login")
     if code == "MANIFEST_UNKNOWN":
         return NotFound(f"manifest for {name} not found: {cause}", hint="check the tag")
     if code == "NAME_UNKNOWN":

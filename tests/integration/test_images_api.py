@@ -268,9 +268,11 @@ async def test_docker_registry_with_a_password(world: ImagesWorld, server: Image
     extra = f"auth: {{htpasswd: {{realm: r, path: {tmp_path}/users}}}}\n"
     async with docker_registry(tmp_path, extra) as host:
         await push(busybox_archive("busybox:latest"), f"{host}/bb", tmp_path, "--dest-creds", "me:pass")
+        _, text = await server.docker("pull", f"{host}/bb")
+        assert text.endswith(f"Error response from daemon: error pulling {host}/bb:latest: no basic auth credentials\n")
         path = f"/v1.51/images/create?fromImage={quote(host)}/bb&tag=latest"
         status, data = await server.call("POST", path)
-        assert status == 404
+        assert status == 403
         assert b"no basic auth credentials" in data
         credentials = json.dumps({"username": "me", "password": "pass", "serveraddress": host}).encode()
         for encoded in (base64.urlsafe_b64encode(credentials), base64.b64encode(credentials).rstrip(b"=")):

@@ -17,7 +17,16 @@ import zstandard
 from aiohttp import web
 
 from engine.config import Proxies
-from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError, Unauthorized, Unavailable
+from engine.errors import (
+    Forbidden,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    NotSupported,
+    PortsideError,
+    Unauthorized,
+    Unavailable,
+)
 from engine.model.system import AuthConfig
 from engine.registry.client import login
 from engine.registry.hosts import RegistrySettings
@@ -185,8 +194,8 @@ async def test_unknown_names_and_tags(world: ImagesWorld, registry: FakeRegistry
         (
             401,
             "UNAUTHORIZED",
-            NotFound,
-            "pull access denied for {repo}, repository does not exist or may require 'docker login': unauthorized: no",
+            Forbidden,
+            "error pulling {repo}:1: unauthorized: no",
         ),
         (
             403,
@@ -354,8 +363,10 @@ async def test_basic_authentication(world: ImagesWorld, registry: FakeRegistry) 
     registry.login = ("me", "pass")
     registry.put_image("app", "1", [BASE])
     name = f"{registry.host}/app:1"
-    assert (await refused(world, name, NotFound)).endswith("unauthorized: no basic auth credentials")
-    assert "pull access denied" in await refused_with(world, name, AuthConfig(username="me", password="wrong"))
+    assert await refused(world, name, Forbidden) == f"error pulling {name}: no basic auth credentials"
+    assert "unauthorized: authentication required" in await refused_with(
+        world, name, AuthConfig(username="me", password="wrong")
+    )
     await world.pull(name, credentials=AuthConfig(username="me", password="pass"))
 
 
@@ -368,9 +379,28 @@ async def test_bearer_tokens(world: ImagesWorld, registry: FakeRegistry) -> None
     assert registry.asked("/token")[-1].query["scope"] == "repository:x:pull"
 
 
+async def test_a_token_that_does_not_reach_is_access_denied(world: ImagesWorld, registry: FakeRegistry) -> None:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        challenge = f'Bearer realm="http://{registry.host}/token",error="insufficient_scope"'
+        body = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+        return web.json_response(body, status=401, headers={"WWW-Authenticate": challenge})
+
+    async def after_the_token(request: web.Request) -> web.StreamResponse | None:
+        return None if request.path == "/token" else await refuse(request)
+
+    registry.token_login = ("me", "pass")
+    registry.fault = after_the_token
+    with pytest.raises(NotFound) as caught:
+        await world.pull(f"{registry.host}/x:1", credentials=AuthConfig(username="me", password="pass"))
+    assert caught.value.message == (
+        f"pull access denied for {registry.host}/x, repository does not exist or may require 'docker login': "
+        "denied: requested access to the resource is denied"
+    )
+
+
 async def refused_with(world: ImagesWorld, name: str, credentials: AuthConfig) -> str:
     """Pull with credentials that do not do; return the message."""
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(Forbidden) as caught:
         await world.pull(name, credentials=credentials)
     assert world.content() == (0, 0)
     return caught.value.message

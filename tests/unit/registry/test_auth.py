@@ -60,8 +60,14 @@ def test_tokens_end() -> None:
             401,
             "",
             "",
+            "error pulling a:1: unauthorized: authentication required",
+        ),
+        (
+            403,
+            "",
+            "",
             "pull access denied for a, repository does not exist or may require 'docker login': "
-            "unauthorized: requested access to the resource is denied",
+            "denied: requested access to the resource is denied",
         ),
         (429, "", "", "toomanyrequests: too many requests"),
         (502, "", "", "error pulling a:1: received unexpected HTTP status: 502"),
