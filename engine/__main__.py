@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -63,8 +64,10 @@ def _set_up_logging(config: settings.EngineConfig) -> None:
 async def _serve(command: settings.CommandLine) -> None:
     lean.limit_arenas()
     lean.defer_http_client()
+    gc.disable()  # nothing that imports make is garbage
     from engine.engine import Engine  # after the settings are checked: a bad one is told at once
 
+    gc.enable()
     os.umask(0o022)
     engine = Engine(command.config)
     loop = asyncio.get_running_loop()

@@ -248,10 +248,10 @@ class Engine:
                 await runner.setup()
                 for listener in self._listeners:
                     await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=BACKLOG).start()
+                notify_ready()
                 gc.collect()
                 gc.freeze()
                 give_back_memory()
-                notify_ready()
                 log.info("ready: %s", ", ".join(self.config.hosts))
                 await self._stopping.wait()
                 log.info("stopping; containers go on")
