@@ -117,7 +117,7 @@ class InfoSource:
             "Labels": list(config.labels),
             "ExperimentalBuild": False,
             "ServerVersion": __version__,
-            "Runtimes": self._runtime_table(version),
+            "Runtimes": self._runtime_table(),
             "DefaultRuntime": runtime,
             "Swarm": _NO_SWARM,
             "LiveRestoreEnabled": True,
@@ -148,14 +148,12 @@ class InfoSource:
             "ContainersStopped": len(states) - running - paused,
         }
 
-    def _runtime_table(self, version: tuple[int, int]) -> dict[str, Any]:
+    def _runtime_table(self) -> dict[str, Any]:
         table: dict[str, Any] = {}
         for name, binary in sorted(self._runtimes.binaries.items()):
             table[name] = {"path": str(binary.path)}
             if binary.arguments:
                 table[name]["runtimeArgs"] = list(binary.arguments)
-            if version >= (1, 44):
-                table[name]["status"] = {"org.opencontainers.runtime-spec.features": "{}"}
         return table
 
     def _security_options(self, config: EngineConfig) -> list[str]:

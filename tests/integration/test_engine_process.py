@@ -342,18 +342,19 @@ def test_tcp_serves_clients_with_a_certificate_and_nobody_else(folder: Path) -> 
     arguments = ["-H", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(folder / "ca.pem")]
     arguments += ["--tlscert", str(folder / "server.pem"), "--tlskey", str(folder / "server.key")]
 
-    def docker(name: str) -> subprocess.CompletedProcess[str]:
-        command = ["docker", "-H", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(folder / "ca.pem")]
+    def version(name: str, *program: str) -> subprocess.CompletedProcess[str]:
+        command = [*program, "-H", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(folder / "ca.pem")]
         command += ["--tlscert", str(folder / f"{name}.pem"), "--tlskey", str(folder / f"{name}.key")]
         command += ["version", "--format", "{{.Server.Version}}"]
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
     with EngineProcess(folder, *arguments) as engine:
-        done = docker("client")
-        assert (done.returncode, done.stdout) == (0, "0.1.0\n"), done.stderr
-        done = docker("stranger")
-        assert done.returncode == 1
-        assert "0.1.0" not in done.stdout
+        for program in (["docker"], [sys.executable, "-m", "engine.cli"]):
+            done = version("client", *program)
+            assert (done.returncode, done.stdout) == (0, "0.1.0\n"), done.stderr
+            done = version("stranger", *program)
+            assert done.returncode == 1
+            assert "0.1.0" not in done.stdout
         with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
             plain.sendall(b"GET /info HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"HTTP/1.1 200" not in plain.recv(1000)
