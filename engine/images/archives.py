@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import field
 
 from engine.errors import InvalidArgument, NotFound
 from engine.images.blobs import digest_of
@@ -18,40 +18,24 @@ from engine.images.changes import apply_changes
 from engine.images.intake import Contents, in_thread, store_archive, store_blob
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, names_of
+from engine.images.manifests import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    choose_platform,
+)
 from engine.images.records import ImageRecord, decode_file
 from engine.lean import give_back_memory
 from engine.model.image import ImageConfig
 from engine.wire.references import Reference, parse_reference
 from engine.wire.times import format_ns
 
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_MAX_DEPTH = 4
 
 Progress = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-class Descriptor(msgspec.Struct, kw_only=True, rename="camel"):
-    """A reference to a blob (OCI image-spec, descriptor.md)."""
-
-    media_type: str = ""
-    digest: str = ""
-    size: int = 0
-    annotations: dict[str, str] | None = None
-    platform: dict[str, Any] | None = None
-    urls: list[str] | None = None
-
-
-class Manifest(msgspec.Struct, kw_only=True, rename="camel"):
-    """An image manifest, or an index of them (then ``manifests``)."""
-
-    media_type: str = ""
-    config: Descriptor | None = None
-    layers: list[Descriptor] = field(default_factory=list)
-    manifests: list[Descriptor] | None = None
 
 
 class _ArchiveEntry(msgspec.Struct, kw_only=True, rename="pascal"):
@@ -99,14 +83,18 @@ class ImageArchives:
         if not platform or matches_platform(decode_file(config), platform):
             await self._store(config, layers, references, None, progress)
 
-    async def _load_manifest(self, item: Descriptor, contents: Contents, progress: Progress, platform: str) -> None:
+    async def _load_manifest(
+        self, item: Descriptor, contents: Contents, progress: Progress, platform: str, depth: int = 0
+    ) -> None:
         data = await asyncio.to_thread(contents.data, f"blobs/sha256/{item.digest.removeprefix('sha256:')}")
         manifest = _decode(data, Manifest, item.digest)
         if manifest.manifests is not None:
-            for child in manifest.manifests:
-                child.annotations = child.annotations or item.annotations
-                if (child.platform or {}).get("os") != "unknown":
-                    await self._load_manifest(child, contents, progress, platform)
+            there = [child for child in manifest.manifests if contents.has(_blob_name(child.digest))]
+            child = _best(there, platform, item.digest)
+            child.annotations = child.annotations or item.annotations
+            if depth > _MAX_DEPTH:
+                raise InvalidArgument(f"invalid archive: indexes within indexes at {item.digest}")
+            await self._load_manifest(child, contents, progress, platform, depth + 1)
             return
         if manifest.config is None:
             raise InvalidArgument(f"invalid archive: manifest {item.digest} has no config")
@@ -316,6 +304,19 @@ class ImageArchives:
             while block := await asyncio.to_thread(file.read, 1 << 20):
                 yield block
         yield bytes(-size % 512)
+
+
+def _best(items: list[Descriptor], platform: str, index: str) -> Descriptor:
+    """Return the image for a platform, or else for this machine, or else the first that is no attestation."""
+    if not items:
+        raise InvalidArgument(f"invalid archive: no manifest of the index {index} is in it")
+    try:
+        return choose_platform(items, platform or f"linux/{os.uname().machine}")
+    except NotFound:
+        if platform:
+            raise
+        images = [item for item in items if (item.platform or {}).get("os") != "unknown"]
+        return (images or items)[0]
 
 
 @asynccontextmanager

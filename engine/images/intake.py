@@ -183,6 +183,10 @@ class Contents:
             raise InvalidArgument(f"invalid archive: {name} is missing")
         return self.stored[name]
 
+    def has(self, name: str) -> bool:
+        """Whether the archive had a file."""
+        return name in self.small or name in self.stored or name in self.links
+
     def data(self, name: str) -> bytes:
         """Return a small file's bytes; raises InvalidArgument when it is missing."""
         if name in self.small:

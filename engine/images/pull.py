@@ -13,13 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import msgspec
-
-from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError, Unavailable
-from engine.images.archives import DOCKER_INDEX, OCI_INDEX, Descriptor, Manifest
+from engine.errors import Internal, InvalidArgument, NotSupported, PortsideError, Unavailable
 from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, platform_mismatch
+from engine.images.manifests import Descriptor, check_media_type, choose_platform, parse_manifest
 from engine.images.records import decode_file
 from engine.lean import give_back_memory
 from engine.model.system import AuthConfig
@@ -37,9 +35,6 @@ _PROGRESS_EVERY_S = 0.1
 _QUEUED_MESSAGES = 100
 _WRITE_BYTES = 1 << 20
 _MAX_CONFIG_BYTES = 8 * 1024 * 1024
-_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
-_TYPES = ("application/vnd.oci.image", "application/vnd.docker")
-_OTHER_TYPES = ("application/octet-stream", "application/json", "text/html", "")
 _FOREIGN = ("foreign", "nondistributable")
 
 
@@ -358,53 +353,6 @@ def _size(value: float) -> str:
         value /= 1000
         unit += 1
     return f"{value:.4g}{units[unit]}"
-
-
-def parse_manifest(data: bytes, media_type: str) -> Manifest:
-    """Return a manifest or an index; raises NotSupported for schema 1, InvalidArgument for anything else."""
-    if media_type.startswith(_SCHEMA_1):
-        raise NotSupported(
-            "Docker Image Format v1 and Docker Image manifest version 2, schema 1 are not supported: "
-            "ask the author of the image to bring it up to date"
-        )
-    try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise InvalidArgument(f"invalid manifest: {error}") from error
-    if (manifest.media_type or media_type) in (OCI_INDEX, DOCKER_INDEX) and manifest.manifests is None:
-        raise InvalidArgument("invalid manifest: an index without manifests")
-    return manifest
-
-
-def choose_platform(items: list[Descriptor], platform: str) -> Descriptor:
-    """Return the manifest for ``os/architecture[/variant]`` out of an index; raises NotFound with moby's text."""
-    parts = [*platform.split("/"), "", ""]
-    system, machine, variant = parts[0], {"x86_64": "amd64", "aarch64": "arm64"}.get(parts[1], parts[1]), parts[2]
-    fitting: list[Descriptor] = []
-    for item in items:
-        offered = item.platform or {}
-        if not any(offered.values()):
-            fitting.append(item)  # it says nothing: it may fit, but after those that say so
-            continue
-        if offered.get("os") != system or (machine and offered.get("architecture") != machine):
-            continue
-        if variant and offered.get("variant") not in (None, "", variant):
-            continue
-        fitting.append(item)
-    if not fitting:
-        raise NotFound(f"no matching manifest for {platform} in the manifest list entries")
-    fitting.sort(key=lambda item: not any((item.platform or {}).values()))
-    if machine == "arm" and not variant:
-        fitting.sort(key=lambda item: str((item.platform or {}).get("variant", "")), reverse=True)
-    return fitting[0]
-
-
-def check_media_type(media_type: str) -> None:
-    """Raise InvalidArgument with moby's text for a configuration or a layer that is not an image's."""
-    kind = media_type.lower()
-    if kind in _OTHER_TYPES or any(kind == known or kind.startswith(f"{known}.") for known in _TYPES):
-        return
-    raise InvalidArgument(f"unsupported media type {media_type}")
 
 
 def _short(digest: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import json
 import os
 import secrets
 import subprocess
@@ -344,6 +345,34 @@ async def test_an_oci_archive_of_skopeo_is_loaded(world: ImagesWorld) -> None:
     await run("skopeo", "copy", f"docker-archive:{folder}/in.tar", f"oci-archive:{folder}/oci.tar:example.com/app:3")
     await world.load((folder / "oci.tar").read_bytes())
     assert (world.layer("example.com/app:3") / "top").exists()
+
+
+async def test_the_machines_own_platform_is_loaded_out_of_an_index(world: ImagesWorld) -> None:
+    blobs: dict[str, bytes] = {}
+
+    def blob(data: bytes, kind: str, **more: object) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = data
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data), **more}
+
+    oci = "application/vnd.oci.image"
+    children = []
+    for machine, layer in (("arm64", TOP), ("amd64", BASE)):
+        diff_id = f"sha256:{hashlib.sha256(layer).hexdigest()}"
+        config = {"os": "linux", "architecture": machine, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+        manifest = {
+            "config": blob(json.dumps(config).encode(), f"{oci}.config.v1+json"),
+            "layers": [blob(layer, f"{oci}.layer.v1.tar")],
+        }
+        platform = {"os": "linux", "architecture": machine}
+        children.append(blob(json.dumps(manifest).encode(), f"{oci}.manifest.v1+json", platform=platform))
+    missing = {"mediaType": f"{oci}.manifest.v1+json", "digest": "sha256:" + "0" * 64, "size": 5, "platform": platform}
+    index = json.dumps({"manifests": [missing, *children]}).encode()
+    name = {"org.opencontainers.image.ref.name": "example.com/multi:1"}
+    top = {"manifests": [blob(index, f"{oci}.index.v1+json", annotations=name)]}
+    await world.load(tar_of([*blobs.items(), ("index.json", json.dumps(top).encode())]))
+    assert world.images.resolve("example.com/multi:1").architecture == "amd64"
+    assert len(world.listing.rows({})) == 1
 
 
 async def test_import_makes_an_image_of_a_tar(world: ImagesWorld) -> None:
