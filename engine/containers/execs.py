@@ -255,7 +255,7 @@ class ExecManager:
     ) -> tuple[int, bytes]:
         """Run an exec to its end for a health check; return its exit code and the beginning of its output.
 
-        Raises TimeoutError after ``timeout_s``; then its processes are killed.
+        Raises TimeoutError with the output so far after ``timeout_s``; then its process is killed.
         """
         exec_id = self.create(container.id, request)
         item = self.get(exec_id)
@@ -266,7 +266,7 @@ class ExecManager:
                 await item.exited.wait()
         except TimeoutError:
             self._launcher.kill_process(container.record, item.pid)
-            raise
+            raise TimeoutError(bytes(sink.data)) from None
         return item.exit_code if item.exit_code is not None else -1, bytes(sink.data)
 
 

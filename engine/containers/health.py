@@ -26,7 +26,8 @@ KEPT_RESULTS = 5
 MAX_OUTPUT_BYTES = 4096
 
 RunProbe = Callable[[Container, ExecCreateRequest, float, int], Awaitable[tuple[int, bytes]]]
-"""Runs a command in a container: request, timeout in seconds, bytes of output; raises TimeoutError."""
+"""Runs a command in a container: request, timeout in seconds, bytes of output; raises TimeoutError with
+the output so far."""
 
 
 def probe_command(config: HealthConfig | None, shell: list[str]) -> list[str] | None:
@@ -86,6 +87,9 @@ class HealthMonitor(Observer):
     def container_stopped(self, container: Container) -> None:
         """End the checks of a container."""
         task = self._tasks.pop(container.id, None)
+        health = container.record.state.health
+        if health is not None:
+            health.status = "unhealthy"  # as moby shows what is not checked any more
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
@@ -95,7 +99,7 @@ class HealthMonitor(Observer):
         start_interval_ns = given(config.start_interval, 0) or DEFAULT_START_INTERVAL_NS
         while container.is_running:
             in_start = self._in_start_period(container, start_period_ns)
-            pause_ns = min(start_interval_ns, interval_ns) if in_start and self._is_starting(container) else interval_ns
+            pause_ns = start_interval_ns if in_start and self._is_starting(container) else interval_ns
             await asyncio.sleep(pause_ns / 1e9)
             if container.record.state.status != "running":
                 continue  # frozen: nothing can be run in it
@@ -111,18 +115,24 @@ class HealthMonitor(Observer):
     async def _probe(
         self, container: Container, config: HealthConfig, command: list[str], start_period_ns: int
     ) -> None:
-        timeout_s = (given(config.timeout, 0) or DEFAULT_TIMEOUT_NS) / 1e9
+        timeout_ns = given(config.timeout, 0) or DEFAULT_TIMEOUT_NS
+        timeout_s = timeout_ns / 1e9
         in_start = self._in_start_period(container, start_period_ns)
         request = ExecCreateRequest(cmd=command, attach_stdout=True, attach_stderr=True)
         began = time.time_ns()
         try:
-            code, output = await self._run(container, request, timeout_s, MAX_OUTPUT_BYTES)
-        except TimeoutError:
-            code, output = -1, f"Health check exceeded timeout ({_duration(timeout_s)})".encode()
+            # One byte more than is kept tells that something was left out.
+            code, output = await self._run(container, request, timeout_s, MAX_OUTPUT_BYTES + 1)
+        except TimeoutError as error:
+            code, output = -1, f"Health check exceeded timeout ({format_duration(timeout_ns)})".encode()
+            if error.args and isinstance(error.args[0], bytes) and error.args[0]:
+                output += b": " + _limited(error.args[0])
         except PortsideError as error:
             if not container.is_running:
                 return
             code, output = -1, error.message.encode()
+        else:
+            output = _limited(output)
         result = HealthcheckResult(
             start=format_ns(began),
             end=format_ns(time.time_ns()),
@@ -148,5 +158,18 @@ class HealthMonitor(Observer):
         self._tasks.clear()
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+def _limited(output: bytes) -> bytes:
+    return output if len(output) <= MAX_OUTPUT_BYTES else output[:MAX_OUTPUT_BYTES] + b"..."
+
+
+def format_duration(duration_ns: int) -> str:
+    """Return a duration as Go prints it: ``1m30s``, ``1.5s``, ``200ms``."""
+    if duration_ns < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1_000, "µs")):
+            if duration_ns >= size:
+                return f"{duration_ns / size:g}{unit}"
+        return f"{duration_ns}ns"
+    minutes, rest_ns = divmod(duration_ns, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest_ns // 1_000_000_000}.{rest_ns % 1_000_000_000:09d}".rstrip("0").rstrip(".") + "s"
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + seconds
