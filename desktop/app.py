@@ -326,7 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _tell_first_paint() -> None:
-    sys.stdout.write(f"{time.monotonic():.4f}\n")
+    sys.stdout.write(f"{time.monotonic():.4f} {time.process_time():.4f}\n")
     sys.stdout.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -334,6 +333,8 @@ def fit(dialog: QDialog) -> None:
 
 async def shown(dialog: QDialog) -> bool:
     """Open a dialog and wait for its end; whether it was accepted."""
+    import asyncio  # not before the first paint
+
     finished: asyncio.Future[int] = asyncio.get_event_loop().create_future()
 
     def end(result: int) -> None:

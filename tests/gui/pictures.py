@@ -24,7 +24,7 @@ from tests.gui.stage import Stage
 
 WIDTH, HEIGHT = 1180, 740
 SHOP = "registry.example.com/shop"
-MIDDLE = (960, 600)
+MIDDLE = (900, 540)
 SMALL = (800, 560)
 
 Play = Callable[[Stage], Awaitable[None]]
@@ -39,7 +39,7 @@ def everyday() -> FakeEngine:
             container("postgres", "postgres:17", status="Up 2 days (healthy)", ports=((5432, 5432),), age_s=400_000),
             container("redis", "redis:7-alpine", status="Up 2 days", age_s=400_000),
             container("worker", f"{SHOP}/worker:2.4.1", status="Up 12 minutes (unhealthy)", age_s=11_000),
-            container("mail", "axllent/mailpit:v1.21", status="Up 5 hours", ports=((8025, 8025), (1025, 1025))),
+            container("mail", "mailpit:v1.21", status="Up 5 hours", ports=((8025, 8025), (1025, 1025)), age_s=18_100),
             container("migrate", f"{SHOP}/api:2.4.1", "exited", "Exited (3) 12 minutes ago", age_s=780),
             container("seed", f"{SHOP}/api:2.4.1", "exited", "Exited (0) 3 hours ago", age_s=11_000),
             container("backup", "restic/restic:0.17", "paused", "Up 20 minutes (Paused)", age_s=1300),
@@ -48,7 +48,7 @@ def everyday() -> FakeEngine:
         [
             image("nginx:1.27-alpine", 48_200_000), image(f"{SHOP}/api:2.4.1", 212_000_000, 90_000),
             image(f"{SHOP}/worker:2.4.1", 219_000_000, 90_000), image("postgres:17", 438_000_000),
-            image("redis:7-alpine", 41_300_000), image("axllent/mailpit:v1.21", 29_800_000),
+            image("redis:7-alpine", 41_300_000), image("mailpit:v1.21", 29_800_000),
             image("busybox:1.37", 4_260_000),
             image("restic/restic:0.17", 33_100_000), image("debian:12-slim", 74_800_000, 86_400 * 40),
             image("", 211_000_000, 200_000), image("", 209_000_000, 300_000),
