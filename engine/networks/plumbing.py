@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from engine.errors import Internal, PortsideError
 from engine.networks.links import Bridge, Wiring, lone_namespace
 from engine.networks.ports import PublishedPort
-from engine.networks.ruleset import build_changes
+from engine.networks.ruleset import build_changes, is_ruled
 from engine.runtime.conntrack import forget_udp
 from engine.runtime.netns import NamespaceStuckError
 from engine.runtime.nftables import Nftables, NftablesError
@@ -58,6 +59,8 @@ class Plumbing:
         self._tools: Tools | None = None
         self._thread = ThreadPoolExecutor(1, "networks")
         self._jobs: deque[_Job] = deque()
+        self._strays: set[PublishedPort] = set()
+        self._forgetting: asyncio.Future[int] | None = None
         self._flows_are_stuck = False
         self._working: asyncio.Future[list[_Job]] | None = None
 
@@ -84,8 +87,8 @@ class Plumbing:
 
     async def drain(self) -> None:
         """Wait until all that was asked for is done."""
-        while self._working is not None:
-            await asyncio.wait([self._working])
+        while self._working is not None or self._forgetting is not None:
+            await asyncio.wait([task for task in (self._working, self._forgetting) if task is not None])
             await asyncio.sleep(0)
 
     async def aclose(self) -> None:
@@ -116,6 +119,7 @@ class Plumbing:
             self._thread = ThreadPoolExecutor(1, "networks")
             self._tools = None
         self._work_on()
+        self._forget_flows(batch)
         for job in batch:
             if problem is not None:
                 job.failure = job.failure or Internal(f"cannot set up the container's network: {problem}")
@@ -129,6 +133,27 @@ class Plumbing:
                 job.done.set_exception(job.failure)
             else:
                 job.done.set_result(job.fd)
+
+    # UDP flows to ports that change hands: nobody waits for that, and it does not hold up the thread
+
+    def _forget_flows(self, batch: list[_Job]) -> None:
+        changed = [port for job in batch for port in (*job.add, *job.remove)]
+        self._strays |= {port for port in changed if port.protocol == "udp" and is_ruled(port)}
+        if not self._strays or self._forgetting is not None:
+            return
+        strays, self._strays = self._strays, set()
+        ipv6 = any(port.host_address.version == 6 for port in strays)
+        work = partial(forget_udp, {port.host_port for port in strays}, ipv6=ipv6)
+        self._forgetting = asyncio.get_running_loop().run_in_executor(None, work)
+        self._forgetting.add_done_callback(self._forgot)
+
+    def _forgot(self, finished: asyncio.Future[int]) -> None:
+        self._forgetting = None
+        problem = None if finished.cancelled() else finished.exception()
+        if problem is not None and not self._flows_are_stuck:
+            self._flows_are_stuck = True
+            _log.warning("UDP flows to ports that change hands cannot be redirected: %s", problem)
+        self._forget_flows([])
 
     # In the thread
 
@@ -155,20 +180,7 @@ class Plumbing:
                 job.failure = error
         done = [job for job in batch if job.failure is None]
         self._change_rules(tools, done)
-        self._forget_flows(
-            {port.host_port for job in done for port in (*job.add, *job.remove) if port.protocol == "udp"}
-        )
         return batch
-
-    def _forget_flows(self, ports: set[int]) -> None:
-        if not ports:
-            return
-        try:
-            forget_udp(ports)
-        except OSError as error:
-            if not self._flows_are_stuck:
-                _log.warning("UDP flows to ports that change hands cannot be redirected: %s", error.strerror)
-            self._flows_are_stuck = True
 
     def _change_rules(self, tools: Tools, batch: list[_Job]) -> None:
         scripts = [build_changes(self._table, add=job.add, remove=job.remove) for job in batch]

@@ -25,14 +25,15 @@ _FILTER_FLAGS = 1
 _BY_PROTOCOL = 1 << 3
 
 
-def forget_udp(ports: Collection[int]) -> int:
+def forget_udp(ports: Collection[int], *, ipv6: bool = False) -> int:
     """Delete the flows that were begun towards UDP ports of this host; return how many.
 
-    Blocking; in the calling thread's network namespace. Raises OSError where the kernel cannot.
+    Blocking, some 10 ms: the kernel walks through its whole table, twice with ``ipv6``. In the
+    calling thread's network namespace. Raises OSError where the kernel cannot.
     """
     deleted = 0
     with NetlinkSocket(_PROTOCOL) as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
+        for family in (socket.AF_INET, socket.AF_INET6) if ipv6 else (socket.AF_INET,):
             for body in netlink.dump(_GET, build_udp_filter(family)):
                 found = dict(attributes(body[4:]))
                 if udp_port(found.get(_ORIGINAL, b"")) not in ports:

@@ -25,7 +25,7 @@ from engine.runtime import netns, syscalls
 from engine.store.database import Database
 
 T = TypeVar("T")
-TIMEOUT_S = 2.0
+TIMEOUT_S = 3.5
 
 
 class Journal:

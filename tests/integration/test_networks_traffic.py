@@ -198,10 +198,12 @@ async def test_a_udp_flow_follows_its_port_to_the_next_container(host: Lab) -> N
                 with server:
                     server.bind(("0.0.0.0", 53))
                     server.setblocking(False)
-                    with suppress(OSError):
-                        caller.recv(100)
-                    caller.send(b"ping")
-                    received = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(server, 100), 2)
+                    receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(server, 100))
+                    for _ in range(20):  # flows are redirected a moment after the port
+                        with suppress(OSError):
+                            caller.send(b"ping")
+                        await asyncio.wait([receiving], timeout=0.1)
+                    received = await asyncio.wait_for(receiving, 1)
                     assert received == b"ping"
                 await host.stop(dns)
 
