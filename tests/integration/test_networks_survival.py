@@ -216,6 +216,7 @@ async def test_an_engine_that_stops_leaves_running_containers_connected(tmp_path
 
 async def test_a_helper_that_dies_is_replaced(host: Lab) -> None:
     web = await host.run("web", ports=published(":8080:80/tcp"))
+    await wait_until(lambda: len(helpers()) == 1)  # while it starts, its descriptors come and go
     (helper,) = helpers()
     os.kill(helper, signal.SIGKILL)
     await wait_until(lambda: helpers() not in ([], [helper]))
