@@ -63,7 +63,15 @@ from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
 from engine.server.images import ImagesApi
 from engine.server.info import InfoSource
-from engine.server.listeners import BACKLOG, Listener, close_listeners, notify_ready, open_listeners
+from engine.server.listeners import (
+    ACCEPTED_AT_ONCE,
+    Listener,
+    OutOfDescriptors,
+    close_listeners,
+    notify_ready,
+    open_listeners,
+    restore_backlogs,
+)
 from engine.server.networks import NetworksApi
 from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
@@ -239,6 +247,7 @@ class Engine:
     async def run(self) -> None:
         """Recover what an earlier engine left, then serve until ``stop``."""
         try:
+            asyncio.get_running_loop().set_exception_handler(OutOfDescriptors())
             async with asyncio.TaskGroup() as tasks:
                 self._lifecycle.use_tasks(tasks)
                 await self._start()
@@ -247,7 +256,10 @@ class Engine:
                 )
                 await runner.setup()
                 for listener in self._listeners:
-                    await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=BACKLOG).start()
+                    await web.SockSite(
+                        runner, listener.socket, ssl_context=listener.context, backlog=ACCEPTED_AT_ONCE
+                    ).start()
+                restore_backlogs(self._listeners)
                 notify_ready()
                 gc.collect()
                 gc.freeze()

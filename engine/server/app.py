@@ -109,7 +109,9 @@ class _Dispatcher:
             raise RuntimeError("requests are answered in tasks")
         self._running[task] = request
         try:
-            return await self._handle(request)
+            response = await self._handle(request)
+            log.debug("%s %s: %d", request.method, request.path[:_SHOWN_CHARACTERS], response.status)
+            return response
         finally:
             del self._running[task]
 
@@ -142,11 +144,11 @@ class _Dispatcher:
             if asked and parse_version(asked) < MIN_VERSION:  # such an old client prints the body as it is
                 return web.Response(status=status, text=f"{error.message}\n")
             return error_response(status, error.message)
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise
         except web.HTTPException as error:
             return error_response(error.status, error.reason)
         except Exception:  # the edge of a request: the server goes on, the log has the traceback
+            if request.transport is None or request.transport.is_closing():
+                return _cut_off(request)  # the client has gone: there is nobody to tell
             log.exception("%s %s failed", request.method, request.path[:_SHOWN_CHARACTERS])
             if _STARTED in request:
                 return _cut_off(request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import grp
 import logging
 import os
@@ -10,15 +12,20 @@ import ssl
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.config import EngineConfig
 from engine.errors import Conflict, InvalidArgument, Unavailable
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 1024
+_BACKLOG = 1024
 """Clients that may wait for a connection: beyond it a unix socket refuses them (EAGAIN)."""
 
+ACCEPTED_AT_ONCE = 16
+"""asyncio's ``backlog``, and how often it tries again, with a log entry each, when descriptors run out."""
+
+_COMPLAIN_EVERY_S = 10.0
 _FIRST_SYSTEMD_FD = 3
 
 
@@ -72,7 +79,7 @@ def _open_unix(path: Path, group: str) -> Listener:
         os.umask(before)
     opened = Listener(server, path=path, inode=path.lstat().st_ino)
     _give_to_group(path, group)
-    server.listen(BACKLOG)
+    server.listen(_BACKLOG)
     server.setblocking(False)
     return opened
 
@@ -121,7 +128,7 @@ def _open_tcp(address: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         server.close()
         raise Unavailable(f"tcp://{address}: {error}", hint="choose another --host") from error
-    server.listen(BACKLOG)
+    server.listen(_BACKLOG)
     server.setblocking(False)
     return server
 
@@ -150,6 +157,29 @@ def _systemd_sockets() -> list[socket.socket]:
         item.set_inheritable(False)
         item.setblocking(False)
     return sockets
+
+
+def restore_backlogs(listeners: list[Listener]) -> None:
+    """Let as many clients wait as we want, after asyncio has set a backlog of its own."""
+    for item in listeners:
+        item.socket.listen(_BACKLOG)
+
+
+class OutOfDescriptors:
+    """An exception handler of the loop that says now and then, not for each try, that no client can be taken."""
+
+    def __init__(self) -> None:
+        """Nothing has been said yet."""
+        self._said = -_COMPLAIN_EVERY_S
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle what the loop reports."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said >= _COMPLAIN_EVERY_S:
+            self._said = loop.time()
+            log.error("clients wait: %s (raise the limit of open files)", error.strerror)
 
 
 def close_listeners(listeners: list[Listener]) -> None:

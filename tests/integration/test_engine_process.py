@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -281,6 +282,21 @@ def test_requests_that_stop_half_way_hold_nothing_up(folder: Path) -> None:
         for client in (stuck[0], stuck[1], stuck[3]):
             client.close()
         assert "Traceback" not in engine.log.read_text()
+
+
+def test_clients_beyond_the_limit_of_open_files_wait_and_the_log_stays_short(folder: Path) -> None:
+    with EngineProcess(folder) as engine:
+        limits = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (100, limits[1]))
+        clients = [_send(engine.socket, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(150)]
+        _wait_for(lambda: "clients wait: Too many open files" in engine.log.read_text(), "the complaint")
+        for client in clients:
+            client.close()
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, limits)
+        assert engine.api("GET", "/_ping") == (200, "OK")
+        log = engine.log.read_text()
+        assert log.count("clients wait") == 1
+        assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("cli", ["/usr/local/bin/docker", "/usr/bin/docker"])

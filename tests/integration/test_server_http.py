@@ -18,7 +18,6 @@ from engine.server import http
 from engine.server.app import build_app
 from engine.server.hijack import HijackResponse
 from engine.server.http import JsonStream, Route, api_version, decode_body, json_response
-from engine.server.listeners import BACKLOG
 
 
 class World:
@@ -142,7 +141,7 @@ async def _served(folder: Path) -> AsyncIterator[tuple[World, web.AppRunner]]:
     world = World(folder / "s.sock")
     runner = web.AppRunner(build_app(world.routes()), handler_cancellation=True, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await web.UnixSite(runner, world.socket, backlog=BACKLOG).start()
+    await web.UnixSite(runner, world.socket, backlog=1024).start()
     try:
         yield world, runner
     finally:
