@@ -63,6 +63,7 @@ class Desktop:
         self.window.closed.connect(self._closed)
         self._dressed: list[Callable[[Tokens], None]] = [self.window.dress]
         self._quit: asyncio.Event | None = None
+        self._wants_quit = False
         self._backend: Backend | None = None
         self._scope: loop.Scope | None = None
         self._picture: Picture | None = None
@@ -100,6 +101,8 @@ class Desktop:
         from desktop import loop
         from engine.errors import PortsideError
 
+        if self._wants_quit:  # the window was closed while the rest was loading
+            return 0
         self._quit = asyncio.Event()
         self._scope = loop.Scope(self.report)
         try:
@@ -293,6 +296,7 @@ class Desktop:
 
     def quit(self) -> None:
         """End the application; the engine and its containers go on."""
+        self._wants_quit = True
         if self._quit is not None:
             self._quit.set()
 

@@ -99,6 +99,11 @@ async def test_closing_without_a_tray_quits(stage: Stage) -> None:
     await stage.until(lambda: stage.ending is not None and stage.ending.done())
 
 
+def test_a_window_closed_while_it_loads_ends_too(stage: Stage, qt_loop: asyncio.AbstractEventLoop) -> None:
+    stage.window.close()
+    assert qt_loop.run_until_complete(asyncio.wait_for(stage.desktop.run(), 5)) == 0
+
+
 @scenario
 async def test_the_tray_starts_stops_and_tells_the_state(stage: Stage) -> None:
     await stage.loaded()
