@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Proves the set-up where a person would run it: a fresh Debian, as an ordinary user with sudo, and where it must fail.
-#   tests/long/installer.sh [bookworm|trixie]        as root, about five minutes, needs the package debootstrap
+#   tests/long/installer.sh [bookworm|trixie]        as root, about five minutes, needs debootstrap, xvfb and xdotool
 # Each Debian is a debootstrap root with its own mounts and processes; nothing is installed on this machine.
 # The engine in it shares this machine's kernel and addresses, so no other engine with the default data root may run.
 # shellcheck disable=SC2016 # the scripts in single quotes are for the shell inside
@@ -80,6 +80,23 @@ both='cd ~/portside; installers/run.sh --setup-only && s=$(date +%s%N) && instal
 run : "$as_anna '$both'"
 expect "the first and the second run work as a user with sudo" "Welcome to Portside" 0
 printf '%s\n' "$output" | sed 's/^/        /'
+
+# The window: on a screen of this machine, by a login that is older than the membership in the group.
+display=:$((600 + RANDOM % 300))
+Xvfb "$display" -screen 0 1280x800x24 -nolisten tcp >/dev/null 2>&1 &
+screen=$!
+sleep 1
+inside 'mkdir -p "$root/tmp/.X11-unix"; mount --bind /tmp/.X11-unix "$root/tmp/.X11-unix"' \
+  "$as_anna 'cd ~/portside; DISPLAY=$display exec timeout 30 installers/run.sh'" >"$work/window.log" &
+window=$!
+for _ in $(seq 50); do DISPLAY=$display xdotool search --onlyvisible --name Portside >/dev/null 2>&1 && break; sleep 0.5; done
+sleep 3
+output=$(DISPLAY=$display xdotool search --onlyvisible --name Portside getwindowname 2>&1; cat "$work/window.log")
+code=0
+[ -n "${PICTURE:-}" ] && DISPLAY=$display import -window root "$PICTURE"
+expect "the window opens for a user whose login does not know of the group yet" "Portside" 0
+wait "$window"
+kill "$screen"
 
 run : "$as_anna 'cd ~/portside; installers/run.sh --headless >/dev/null && sg portside -c \"portside run -d --name page portside/welcome serve\" && installers/uninstall.sh --remove-data && ls -d /opt/portside /var/lib/portside .venv'"
 expect "everything is taken away again" "Portside and its data are removed" 2
