@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -107,11 +107,6 @@ class PortHolder:
         self._idle: asyncio.TimerHandle | None = None
         self._reaping: asyncio.TimerHandle | None = None
         self._closed = False
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the engine is connected to a helper."""
-        return self._control is not None
 
     # What the manager asks for
 
@@ -409,6 +404,3 @@ def _line_of(port: PublishedPort) -> str:
 def _parse_line(line: str) -> PublishedPort:
     protocol, host, host_port, address, container_port = line.split(" ")
     return PublishedPort(protocol, ip_address(host), int(host_port), ip_address(address), int(container_port))
-
-
-Binder = Callable[[PublishedPort], socket.socket]

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
@@ -37,7 +37,6 @@ class Wiring:
     mtu: int = 0
     isolated: bool = False
     hairpin: bool = False
-    sysctls: dict[str, str] = field(default_factory=dict)
 
 
 class Bridge:
@@ -164,8 +163,6 @@ class Bridge:
             has_ipv6 = any(address.version == 6 for address in wiring.addresses)
             name, value = ("accept_dad", "0") if has_ipv6 else ("disable_ipv6", "1")
             _write(_PROC_NET / "ipv6/conf/eth0" / name, value, needed=False)
-            for name, value in wiring.sysctls.items():
-                _write(_PROC_NET / name, value, needed=True)
             inner.request(
                 netlink.build_link_up(1),
                 netlink.build_link_up(link.index),
