@@ -184,7 +184,7 @@ def test_a_stop_ends_streams_and_leaves_containers(folder: Path, number: signal.
             assert stream.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 101")
         started = time.monotonic()
         assert engine.stop(number) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
         for stream in streams:
             _read_all(stream)
         assert Path(f"/proc/{pid}").exists()
@@ -278,7 +278,7 @@ def test_requests_that_stop_half_way_hold_nothing_up(folder: Path) -> None:
         stuck[2].close()
         started = time.monotonic()
         assert engine.stop() == 0
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < 12
         for client in (stuck[0], stuck[1], stuck[3]):
             client.close()
         assert "Traceback" not in engine.log.read_text()
