@@ -119,6 +119,7 @@ class ExecManager:
         item.started = True
         socket: AttachSocket | None = None
         request = item.request
+        self._publish(item, f"exec_start: {' '.join(request.cmd or [])}")  # also of one that then fails, as moby
         try:
             process, socket = await self._launch(item, attach=client is not None)
             try:
@@ -140,7 +141,6 @@ class ExecManager:
                 raise exec_error(message, (request.cmd or [""])[0]) from error
             raise
         item.running = True
-        self._publish(item, f"exec_start: {' '.join(request.cmd or [])}")
         if client is None or socket is None:
             return
         try:
@@ -206,6 +206,7 @@ class ExecManager:
             return
         text = (folder / "exits" / item.container.id).read_text()
         self._finish(item, int(text or "255"))
+        self._publish(item, "exec_die", exitCode=str(item.exit_code))
 
     def _finish(self, item: Exec, exit_code: int) -> None:
         item.exit_code = exit_code
@@ -214,7 +215,6 @@ class ExecManager:
         item.exited.set()
         with suppress(ValueError):
             item.container.exec_ids.remove(item.id)
-        self._publish(item, "exec_die", exitCode=str(exit_code))
         if item.folder is not None:
             shutil.rmtree(item.folder, ignore_errors=True)
 

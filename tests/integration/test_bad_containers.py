@@ -273,6 +273,22 @@ def test_an_exec_that_cannot_start_says_so_with_and_without_a_terminal(engine: E
     engine.docker("rm", "-f", "base")
 
 
+def test_an_exec_that_cannot_start_is_told_by_its_start_alone(engine: EngineProcess) -> None:
+    engine.docker("run", "-d", "--name", "base", "--net", "none", "busybox", "sleep", "1000")
+    since = str(time.time())
+    engine.docker("exec", "base", "nosuch", check=False)
+    engine.docker("exec", "base", "true")
+    found = engine.docker("events", "--since", since, "--until", str(time.time() + 0.5), "--format", "{{.Action}}")
+    assert [line.split(":")[0] for line in found.stdout.splitlines()] == [
+        "exec_create",
+        "exec_start",
+        "exec_create",
+        "exec_start",
+        "exec_die",
+    ]
+    engine.docker("rm", "-f", "base")
+
+
 # Many at once
 
 
