@@ -260,11 +260,15 @@ class DefaultBridge:
             self._check_later(_SETTLE_S)
 
     def _check_later(self, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
         if self._timer is not None:
+            if self._timer.when() <= loop.time() + delay_s:  # sooner already
+                return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._begin_check)
+        self._timer = loop.call_later(delay_s, self._begin_check)
 
     def _begin_check(self) -> None:
+        self._timer = None
         if self._check is None or self._check.done():
             self._check = asyncio.ensure_future(self.check_rules())
         else:
