@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from desktop.state.connection import Connection, Stage, judge_failure
-from engine.errors import PortsideError, Unavailable
+from engine.errors import Internal, PortsideError, Unavailable
 from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
 from engine.model.system import Event, SystemVersion
@@ -118,6 +118,9 @@ class Picture:
                 failure: PortsideError = Unavailable("the engine ended the stream of events")
             except PortsideError as error:
                 failure = error
+            except Exception as error:  # the edge: one answer that is not understood must not end the picture for ever
+                log.exception("the picture of the engine failed")
+                failure = Internal(f"{type(error).__name__}: {error}")
             if self.connection.stage is Stage.RUNNING:
                 pause_s = _FIRST_RETRY_S
             if self.connection.stage is not Stage.STARTING or self._clock() - self.connection.since_s > 30:

@@ -139,6 +139,24 @@ async def test_it_comes_back_with_what_is_there_then(door: FakeDoor) -> None:
     assert set(picture.containers) == {"b"}
 
 
+async def test_an_answer_that_is_not_understood_is_told_and_tried_again(
+    door: FakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(ids: list[str] | None = None) -> list[ContainerSummary]:
+        raise ValueError("no list")
+
+    good = door.containers
+    monkeypatch.setattr(door, "containers", broken)
+    picture = Picture(door)
+    task = asyncio.ensure_future(picture.run())
+    await told(picture, CONNECTION)
+    assert picture.connection.detail == "ValueError: no list"
+    monkeypatch.setattr(door, "containers", good)
+    await told(picture, CONTAINERS)
+    await stop(task)
+    assert set(picture.containers) == {"a", "b"}
+
+
 async def test_podman_and_docker_are_named(door: FakeDoor) -> None:
     door.platform = Platform(name="linux/amd64/debian-12")
     door.components = [ComponentVersion(name="Podman Engine")]
