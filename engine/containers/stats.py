@@ -16,6 +16,18 @@ from engine.wire.times import ZERO_TIME, format_ns
 _CGROUP = Path("/sys/fs/cgroup")
 _TICKS_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _UNLIMITED = 1 << 62
+_NO_LIMIT = (1 << 64) - 1
+_BLKIO = (
+    "io_service_bytes_recursive",
+    "io_serviced_recursive",
+    "io_queue_recursive",
+    "io_service_time_recursive",
+    "io_wait_time_recursive",
+    "io_merged_recursive",
+    "io_time_recursive",
+    "sectors_recursive",
+)
+"""What Docker tells of disks; most of it only old schedulers knew."""
 
 
 def _number(path: Path) -> int:
@@ -71,8 +83,9 @@ def network_counters(pid: int) -> dict[str, dict[str, int]]:
 class StatsReader:
     """Reads one container's figures."""
 
-    def __init__(self, cgroup: str, *, version: int) -> None:
-        """``cgroup`` is its path (``/portside/<id>``), ``version`` that of the host's groups."""
+    def __init__(self, cgroup: str, *, version: int, root: Path = _CGROUP) -> None:
+        """``cgroup`` is its path (``/portside/<id>``) below ``root``, ``version`` that of the host's groups."""
+        self._root = root
         self._path = cgroup.lstrip("/")
         self._version = version
         self._total = memory_total()
@@ -90,8 +103,8 @@ class StatsReader:
         return body
 
     def _read_v1(self) -> dict[str, Any]:
-        cpu, account = _CGROUP / "cpu" / self._path, _CGROUP / "cpuacct" / self._path
-        memory, blkio, pids = (_CGROUP / name / self._path for name in ("memory", "blkio", "pids"))
+        cpu, account = self._root / "cpu" / self._path, self._root / "cpuacct" / self._path
+        memory, blkio, pids = (self._root / name / self._path for name in ("memory", "blkio", "pids"))
         throttling = _table(cpu / "cpu.stat")
         split = _table(account / "cpuacct.stat")
         each: list[int] = []
@@ -116,16 +129,19 @@ class StatsReader:
                 "usage": _number(memory / "memory.usage_in_bytes"),
                 "max_usage": _number(memory / "memory.max_usage_in_bytes"),
                 "stats": _table(memory / "memory.stat"),
-                "failcnt": _number(memory / "memory.failcnt"),
+                **_unless_zero("failcnt", _number(memory / "memory.failcnt")),
                 "limit": self._total if limit == 0 or limit > min(self._total, _UNLIMITED) else limit,
             },
-            "blkio_stats": {"io_service_bytes_recursive": _blkio_v1(blkio / "blkio.throttle.io_service_bytes"),
-                            "io_serviced_recursive": _blkio_v1(blkio / "blkio.throttle.io_serviced")},
+            "blkio_stats": {
+                **{key: [] for key in _BLKIO},
+                "io_service_bytes_recursive": _blkio_v1(blkio / "blkio.throttle.io_service_bytes"),
+                "io_serviced_recursive": _blkio_v1(blkio / "blkio.throttle.io_serviced"),
+            },
             "pids_stats": _pids(pids),
-        }  # fmt: skip
+        }
 
     def _read_v2(self) -> dict[str, Any]:
-        group = _CGROUP / self._path
+        group = self._root / self._path
         cpu = _table(group / "cpu.stat")
         limit = _number(group / "memory.max")
         events = _table(group / "memory.events")
@@ -145,18 +161,23 @@ class StatsReader:
             "memory_stats": {
                 "usage": _number(group / "memory.current"),
                 "stats": _table(group / "memory.stat"),
-                "failcnt": events.get("oom", 0),
+                **_unless_zero("failcnt", events.get("oom", 0)),
                 "limit": limit or self._total,
             },
-            "blkio_stats": {"io_service_bytes_recursive": _blkio_v2(group / "io.stat"), "io_serviced_recursive": None},
-            "pids_stats": _pids(group),
+            "blkio_stats": {
+                **dict.fromkeys(_BLKIO),
+                "io_service_bytes_recursive": _blkio_v2(group / "io.stat"),
+            },
+            "pids_stats": {"limit": _NO_LIMIT, **_pids(group)},
         }
 
 
 def _pids(group: Path) -> dict[str, int]:
-    limit = _number(group / "pids.max")
-    found = {"current": _number(group / "pids.current")}
-    return found | {"limit": limit} if limit else found | {"limit": (1 << 64) - 1}
+    return {"current": _number(group / "pids.current"), **_unless_zero("limit", _number(group / "pids.max"))}
+
+
+def _unless_zero(name: str, value: int) -> dict[str, int]:
+    return {name: value} if value else {}
 
 
 def _blkio_v1(path: Path) -> list[dict[str, Any]]:
@@ -206,5 +227,6 @@ def with_previous(body: dict[str, Any], before: dict[str, Any] | None, name: str
 
 def stopped(name: str, container_id: str) -> dict[str, Any]:
     """Return the figures of a container that does not run."""
-    body = {"read": ZERO_TIME, "num_procs": 0, "cpu_stats": empty_cpu(), "memory_stats": {}, "blkio_stats": {}}
+    body = {"read": ZERO_TIME, "num_procs": 0, "cpu_stats": empty_cpu(), "memory_stats": {}}
+    body["blkio_stats"] = dict.fromkeys(_BLKIO)
     return with_previous(body | {"pids_stats": {}}, None, name, container_id)

@@ -260,6 +260,8 @@ class ContainersApi:
             await stream.write(data)
 
     def _read_logs(self, container: Container, query: LogQuery) -> AsyncGenerator[bytes, None]:
+        if container.removing:
+            raise Conflict("can not get logs from container which is dead or marked for removal")
         if container.record.host_config.log_config.type == "none":
             raise NotSupported("configured logging driver does not support reading")
         return read_logs(
