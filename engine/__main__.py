@@ -6,8 +6,10 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 from engine import config as settings
@@ -61,7 +63,15 @@ def _set_up_logging(config: settings.EngineConfig) -> None:
     server.filters[:] = [_NoMalformedRequests()]
 
 
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: every published port and every container holds some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def _serve(command: settings.CommandLine) -> None:
+    _allow_many_files()
     lean.limit_arenas()
     lean.defer_http_client()
     gc.disable()  # nothing that imports make is garbage
