@@ -38,6 +38,7 @@ class Terminal:
         if self.pid == 0:
             os.execv(sys.executable, [sys.executable, "-m", "engine.cli", "-H", endpoint, *words])
         self.seen = b""
+        self._taken = 0
         self.resize(rows, columns)
 
     def resize(self, rows: int, columns: int) -> None:
@@ -48,14 +49,15 @@ class Terminal:
         os.write(self.descriptor, data)
 
     def wait_for(self, text: bytes) -> None:
-        """Read until a text has come; fails after ``TIMEOUT_S``."""
+        """Read until a text has come after the last that was waited for; fails after ``TIMEOUT_S``."""
         deadline = time.monotonic() + TIMEOUT_S
-        start = len(self.seen)
+        start = self._taken
         while text not in self.seen[start:]:
             assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen[start:]!r}"
             if select.select([self.descriptor], [], [], 0.1)[0]:
                 data = self._read()
                 assert data, f"ended before {text!r}: {self.seen[start:]!r}"
+        self._taken = self.seen.index(text, start) + len(text)
 
     def _read(self) -> bytes:
         try:
