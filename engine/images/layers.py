@@ -225,7 +225,12 @@ async def run_untar(blob: Path, folder: Path, lower: Sequence[Path] = ()) -> _Un
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=_HOME,  # where the package is, so that it runs from a checkout as well
-        env={"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _LIBRARIES, "PYTHONUTF8": "1"},
+        env={
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": _LIBRARIES,
+            "PYTHONUTF8": "1",
+            "PORTSIDE_PARENT": str(os.getpid()),
+        },
     )
     try:
         output, errors = await asyncio.wait_for(process.communicate(), _UNTAR_TIMEOUT_S)

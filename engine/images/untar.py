@@ -9,11 +9,13 @@ two layers use two cores.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import queue
+import signal
 import stat
 import sys
 import threading
@@ -25,6 +27,8 @@ from engine.images.lowerlayers import LowerLayers
 from engine.images.tarhead import Member, TarError, read_members, read_sparse_map
 
 BLOCK = 1 << 20
+PARENT = "PORTSIDE_PARENT"
+_PR_SET_PDEATHSIG = 1
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _META = b".wh..wh."
@@ -323,6 +327,13 @@ def _remove_tree(path: bytes) -> int:
     return freed
 
 
+def end_with(parent_pid: str) -> None:
+    """Be killed when the engine is: the next one sweeps the folder, in which nobody may be writing then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent_pid and os.getppid() != int(parent_pid):
+        sys.exit(1)  # it was killed before this process could ask
+
+
 def main(arguments: list[str]) -> int:
     """Unpack; the archive's faults go to stdout as JSON, exit code 1."""
     blob, folder, *lower_folders = arguments
@@ -354,4 +365,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with(os.environ.get(PARENT, ""))
     sys.exit(main(sys.argv[1:]))

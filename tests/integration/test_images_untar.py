@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gzip
 import hashlib
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -328,6 +330,39 @@ async def test_a_failure_may_be_about_a_name_that_is_not_utf8(yard: Yard) -> Non
     )
     message = await yard.refuse(data)
     assert message.startswith("failed to register layer: File name too long: /\\udcff\\udcfe")
+
+
+async def test_an_unpacker_dies_with_its_engine(yard: Yard) -> None:
+    blob, target = yard.folder / "blob", yard.folder / "target"
+    target.mkdir()
+    os.mkfifo(blob)  # nobody writes to it: the unpacker waits
+    script = "import asyncio, pathlib\nfrom engine.images.layers import run_untar\nprint('ready', flush=True)\n"
+    script += f"asyncio.run(run_untar(pathlib.Path({str(blob)!r}), pathlib.Path({str(target)!r})))"
+    engine = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    needle = str(target).encode()
+
+    def unpackers() -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                if b"engine.images.untar" in command and needle in command:
+                    found.append(entry.name)
+        return found
+
+    for _ in range(400):
+        if unpackers():
+            break
+        await asyncio.sleep(0.05)
+    assert len(unpackers()) == 1
+    await asyncio.sleep(0.5)
+    engine.kill()
+    await engine.wait()
+    for _ in range(100):
+        if not unpackers():
+            break
+        await asyncio.sleep(0.05)
+    assert unpackers() == []
 
 
 async def test_a_hundred_thousand_files(yard: Yard) -> None:

@@ -499,9 +499,10 @@ async def test_two_pulls_share_the_work_and_one_may_go(world: ImagesWorld, regis
         return None
 
     registry.fault = wait
-    pulls = [asyncio.ensure_future(world.pull(f"{registry.host}/{name}:1")) for name in ("one", "one", "two")]
+    pulls = [asyncio.ensure_future(world.pull(f"{registry.host}/one:1"))]
     await reached.wait()
-    await asyncio.sleep(0.2)
+    pulls += [asyncio.ensure_future(world.pull(f"{registry.host}/{name}:1")) for name in ("one", "two")]
+    await asyncio.sleep(0.5)
     assert len(registry.asked(digest)) == 1
     pulls[1].cancel()
     await asyncio.sleep(0.05)
