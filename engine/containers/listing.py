@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ ALLOWED_FILTERS = frozenset(
 )
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
-_MARK = "status goes here"
+_MARK = secrets.token_hex(16)  # nothing that a label could hold
 
 
 @dataclass

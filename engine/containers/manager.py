@@ -238,12 +238,14 @@ class ContainerManager:
         if container.is_running:  # started between the check and the lock
             raise self._still_alive(container)
         record.state.status = "removing"
+        self._lifecycle.changed(container)
         await self._launcher.tear_down(record)
         await self._networks.release(record.id)
         # The record goes first: a crash after it leaves files that the next start sweeps, never a half container.
         await self._store.delete(record.id)
         self.index.remove(record)
         del self._containers[record.id]
+        self._lifecycle.changed(container)  # its row in the list goes too
         try:
             if volumes:  # before the announcement: who waits for the removal finds them gone
                 await self._remove_volumes(record)

@@ -171,6 +171,15 @@ def test_a_row_is_kept_until_its_container_changes() -> None:
     assert len(calls) == 3
 
 
+def test_no_label_can_pass_for_the_status() -> None:
+    records = containers()
+    records[WEB].config.labels = {"Status": "status goes here", '"Status":"': "x", "é": "\\"}
+    listing = ContainerListing(lambda record: record.config.image)
+    row = json.loads(listing.encode([records[WEB]]))[0]
+    assert row["Labels"] == records[WEB].config.labels
+    assert row["Status"].startswith("Up ")
+
+
 def test_sizes_are_shown_when_they_were_measured() -> None:
     listing = ContainerListing(lambda record: record.config.image)
     record = containers()[DB]
