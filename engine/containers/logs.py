@@ -104,7 +104,7 @@ class _Encoder:
         for stamp, stream, text in parse_lines(whole):
             if query.since_ns or query.until_ns:
                 moment = parse_stamp(stamp)
-                if query.until_ns and moment > query.until_ns:
+                if query.until_ns and moment > query.until_ns and not self._columns[stream]:
                     self.is_over = True
                     break
                 if self._is_before(stream, moment, text):

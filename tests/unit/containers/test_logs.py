@@ -149,10 +149,11 @@ async def test_frames_hold_at_most_16_kib_of_a_line(tmp_path: Path) -> None:
     assert b"".join(data for stream, data in frames if stream == STDOUT) == b"x" * 40960 + b"y\n"
 
 
-async def test_since_decides_a_line_by_its_beginning(tmp_path: Path) -> None:
+async def test_since_and_until_decide_a_line_by_its_beginning(tmp_path: Path) -> None:
     path = tmp_path / "container.log"
     path.write_text(line(1, "old", kind="P") + line(5, "old too") + line(5, "new", kind="P") + line(6, "!"))
     assert await read(path, framed=False, since_ns=parse_stamp(T.format(4).encode())) == b"new!\n"
+    assert await read(path, framed=False, until_ns=parse_stamp(T.format(4).encode())) == b"oldold too\n"
 
 
 async def test_stderr_alone_is_sent_as_stderr(tmp_path: Path) -> None:
