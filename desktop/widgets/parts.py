@@ -250,8 +250,7 @@ class EmptyState(QWidget):
         self._button.clicked.connect(lambda: self._action() if self._action else None)
         for item in (self._title, self._text):
             item.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._text.setMaximumWidth(440)
-        self._text.setMinimumWidth(320)
+        self._text.setFixedWidth(440)  # a wrapped label without a width of its own is cut off in wider fonts
         layout = QVBoxLayout(self)
         layout.setSpacing(SPACE)
         layout.addStretch(2)
