@@ -11,7 +11,6 @@ import shutil
 import socket
 import uuid
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -308,8 +307,10 @@ class Engine:
         self._events.publish("daemon", "reload", self._engine_id(), attributes)
 
     async def _close(self) -> None:
-        with suppress(Exception):
+        try:
             await self._networks.aclose()
+        except PortsideError as error:
+            log.warning("networks are not closed in order: %s", error.message)
         self._inotify.close()
         self._mounter.close()
         self._runtimes.close()

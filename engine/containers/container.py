@@ -28,6 +28,7 @@ class Container:
         self.lock = asyncio.Lock()
         self.exec_ids: list[str] = []
         self.removing = False
+        self.is_kept = False  # while a person restarts it: its end is not followed by its automatic removal
         self.pidfd = -1
         self.restart_timer: asyncio.Task[None] | None = None
         self.restart_delay_s = 0.0
@@ -51,6 +52,11 @@ class Container:
     def is_running(self) -> bool:
         """Whether its process lives (paused or not); a container between two restarts does not."""
         return self.record.state.status in RUNNING_STATES
+
+    @property
+    def removes_itself(self) -> bool:
+        """Whether the end of its process is followed by its removal."""
+        return self.record.host_config.auto_remove and not self.is_kept
 
     @property
     def is_starting(self) -> bool:

@@ -217,7 +217,7 @@ class Lifecycle:
             state.status = "restarting" if restart else "exited"
             if restart:
                 state.restart_count += 1
-            if restart or not record.host_config.auto_remove:
+            if restart or not container.removes_itself:
                 await self._store.save(record)
             self._events.publish(record, "die", time_ns=time_ns, exitCode=str(exit_code), execDuration=str(int(ran_s)))
             container.started.clear()
@@ -227,7 +227,7 @@ class Lifecycle:
             if restart:
                 container.restart_delay_s = next_delay_s(container.restart_delay_s, ran_s)
                 container.restart_timer = self.spawn(self._restart_later(container), f"restart {record.name}")
-            elif record.host_config.auto_remove and not container.removing:
+            elif container.removes_itself and not container.removing:
                 self.spawn(self._remove(container), f"auto-remove {record.name}")
 
     async def _restart_later(self, container: Container) -> None:

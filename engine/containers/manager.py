@@ -339,15 +339,14 @@ class ContainerManager:
         """Stop a container if it runs, then start it; one that removes itself is kept."""
         container = self.get(container_ref)
         number = parse_signal(signal) if signal else 0
-        auto_remove = container.record.host_config.auto_remove
-        container.record.host_config.auto_remove = False
+        container.is_kept = True
         try:
             if container.is_running or container.is_restarting:
                 await self._stop(container, timeout_s, number)
             with suppress(NotModified):
                 await self._lifecycle.start(container)
         finally:
-            container.record.host_config.auto_remove = auto_remove
+            container.is_kept = False
         self._events.publish(container.record, "restart")
 
     async def kill(self, container_ref: str, signal: str = "") -> None:

@@ -259,3 +259,14 @@ def test_a_machine_that_went_down_leaves_a_state_that_the_next_start_repairs(own
     _remove_all(own_engine)
     own_engine.docker("volume", "rm", "kept")
     assert _wait_until_clean(own_engine) == []
+
+
+def test_a_restarted_container_still_removes_itself_after_a_kill(own_engine: EngineProcess) -> None:
+    own_engine.docker("run", "-d", "--rm", "--name", "fleeting", "busybox", "sleep", "1000")
+    own_engine.docker("restart", "-t", "0", "fleeting")
+    with _exited_while_away(own_engine):
+        pass
+    assert own_engine.docker("inspect", "-f", "{{.HostConfig.AutoRemove}}", "fleeting").stdout == "true\n"
+    own_engine.docker("stop", "-t", "0", "fleeting")
+    time.sleep(0.5)
+    assert own_engine.api("GET", "/containers/fleeting/json")[0] == 404
