@@ -31,7 +31,6 @@ from engine.containers.manager import ContainerManager
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
-from engine.containers.record import ContainerRecord
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
 from engine.containers.watcher import ExitWatcher
@@ -44,6 +43,7 @@ from engine.images.pull import Puller
 from engine.lean import give_back_memory
 from engine.lock import DataRootLock, PidFile
 from engine.model.container import LogConfig
+from engine.model.record import ContainerRecord
 from engine.model.system import AuthConfig, AuthResponse, Event
 from engine.model.volume import Volume
 from engine.networks.manager import NetworkManager, read_host

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from engine.client import EngineClient
-from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
+from engine.model.inspect import ContainerSummary
 from engine.model.system import Event, SystemVersion
 
 

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from desktop.state.connection import Connection, Stage, judge_failure
 from engine.errors import Internal, PortsideError, Unavailable
-from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
+from engine.model.inspect import ContainerSummary
 from engine.model.system import Event, SystemVersion
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from engine.cli.references import try_reference
 from engine.cli.table import check_format, columns, ellipsis, go_quote, render_rows, short_id
 from engine.cli.template_run import Row
 from engine.model.base import given
-from engine.model.container import ContainerSummary
+from engine.model.inspect import ContainerSummary
 
 if TYPE_CHECKING:
     from engine.cli.session import Session

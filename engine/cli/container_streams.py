@@ -16,7 +16,8 @@ from engine.cli.network_values import check_env
 from engine.cli.quantities import format_timestamp
 from engine.client import HijackedStream
 from engine.errors import PortsideError, Unavailable
-from engine.model.container import ContainerInspect, ExecCreateRequest
+from engine.model.execution import ExecCreateRequest
+from engine.model.inspect import ContainerInspect
 
 if TYPE_CHECKING:
     from engine.cli.session import Session

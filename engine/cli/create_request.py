@@ -18,18 +18,10 @@ from engine.cli.limit_values import is_cdi_name, parse_device, parse_restart
 from engine.cli.mount_values import parse_volume
 from engine.cli.network_values import NetworkChoice, check_mac, is_user_network
 from engine.cli.port_values import parse_expose, parse_publish
-from engine.model.container import (
-    ContainerCreateRequest,
-    DeviceRequest,
-    HealthConfig,
-    HostConfig,
-    LogConfig,
-    Mount,
-    ThrottleDevice,
-    Ulimit,
-    WeightDevice,
-)
+from engine.model.container import ContainerCreateRequest, HealthConfig, HostConfig, LogConfig
+from engine.model.mount import Mount
 from engine.model.network import EndpointIPAMConfig, EndpointSettings, NetworkingConfig
+from engine.model.resources import DeviceRequest, ThrottleDevice, Ulimit, WeightDevice
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from engine.cli.template_parse import TemplateError
 from engine.cli.template_run import Template
 from engine.cli.typed_json import typed
 from engine.errors import InvalidArgument, NotFound, NotSupported, PortsideError
-from engine.model.container import ContainerInspect
 from engine.model.image import ImageInspect
+from engine.model.inspect import ContainerInspect
 from engine.model.network import NetworkInspect
 from engine.model.volume import Volume
 

@@ -10,7 +10,8 @@ import re
 
 from engine.cli.mount_values import split_fields
 from engine.cli.quantities import parse_size_bytes
-from engine.model.container import DeviceMapping, DeviceRequest, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice
+from engine.model.container import RestartPolicy
+from engine.model.resources import DeviceMapping, DeviceRequest, ThrottleDevice, Ulimit, WeightDevice
 
 _CGROUP_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}", re.ASCII)
 ULIMITS = frozenset(

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from engine.cli.quantities import parse_go_bool, parse_size_bytes
-from engine.model.container import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
+from engine.model.mount import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 
 
 def split_fields(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.model.base import given
-from engine.model.container import PortSummary
+from engine.model.inspect import PortSummary
 
 
 def join_host_port(host: str, port: str) -> str:

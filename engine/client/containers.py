@@ -9,14 +9,13 @@ from engine.client.streams import Decoder, HijackedStream, Output, Stream
 from engine.model.container import (
     ContainerCreateRequest,
     ContainerCreateResponse,
-    ContainerInspect,
     ContainersPruneReport,
-    ContainerSummary,
     ContainerUpdateRequest,
     ContainerUpdateResponse,
     TopResponse,
     WaitResponse,
 )
+from engine.model.inspect import ContainerInspect, ContainerSummary
 
 if TYPE_CHECKING:
     from engine.client.http import OpenResponse

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from engine.client.connection import EngineConnection
 from engine.client.streams import HijackedStream
-from engine.model.container import ExecCreateRequest, ExecInspect, ExecStartRequest, IdResponse
+from engine.model.container import IdResponse
+from engine.model.execution import ExecCreateRequest, ExecInspect, ExecStartRequest
 
 
 class ExecApi:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from engine.errors import InvalidArgument
-from engine.model.container import Ulimit
+from engine.model.resources import Ulimit
 
 DEFAULT_DATA_ROOT = Path("/var/lib/portside")
 DEFAULT_EXEC_ROOT = Path("/run/portside")

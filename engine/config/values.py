@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.settings import LOG_LEVELS, AddressPool, Proxies, RuntimeSetting
-from engine.model.container import Ulimit
+from engine.model.resources import Ulimit
 
 
 def _text(value: object) -> str:

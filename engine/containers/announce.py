@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.containers.record import ContainerRecord
 from engine.events import EventSink
+from engine.model.record import ContainerRecord
 
 
 class ContainerEvents:

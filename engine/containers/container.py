@@ -8,8 +8,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from engine.containers.record import ContainerRecord
 from engine.errors import Conflict, NotFound
+from engine.model.record import ContainerRecord
 from engine.runtime.conmon import AttachSocket
 
 RUNNING_STATES = frozenset({"running", "paused"})

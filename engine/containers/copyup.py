@@ -13,8 +13,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from engine.containers.record import MountRecord
 from engine.errors import InvalidArgument, Unavailable
+from engine.model.record import MountRecord
 from engine.runtime import syscalls
 from engine.runtime.rootfs import RootDir
 

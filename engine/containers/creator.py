@@ -12,11 +12,11 @@ import msgspec
 from engine.containers.interfaces import ImageSource, Networks, ResolvedImage, Volumes
 from engine.containers.mounts import plan_mounts, undo_mounts
 from engine.containers.options import CreateDefaults, build_record
-from engine.containers.record import ContainerRecord
 from engine.containers.resources import apply_update, verify_resources
 from engine.containers.validate import check_restart_policy
 from engine.errors import InvalidArgument, NotFound
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
+from engine.model.record import ContainerRecord
 from engine.runtime import cgroups
 from engine.runtime.host import HostFacts, has_ipv4_forwarding
 

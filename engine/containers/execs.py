@@ -20,7 +20,7 @@ from engine.containers.failures import EXIT_NOT_EXECUTABLE, EXIT_UNKNOWN, exec_e
 from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
 from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
-from engine.model.container import ExecCreateRequest, ExecInspect, ExecProcessConfig
+from engine.model.execution import ExecCreateRequest, ExecInspect, ExecProcessConfig
 from engine.runtime import conmon
 from engine.runtime.conmon import AttachSocket, Conmon, Launch
 from engine.runtime.inotify import Inotify

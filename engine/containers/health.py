@@ -13,7 +13,9 @@ from engine.containers.container import Container
 from engine.containers.lifecycle import Observer
 from engine.errors import PortsideError
 from engine.model.base import given
-from engine.model.container import ExecCreateRequest, Health, HealthcheckResult, HealthConfig
+from engine.model.container import HealthConfig
+from engine.model.execution import ExecCreateRequest
+from engine.model.inspect import Health, HealthcheckResult
 from engine.wire.times import format_ns
 
 log = logging.getLogger(__name__)

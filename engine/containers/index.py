@@ -6,9 +6,9 @@ import bisect
 import secrets
 
 from engine.containers.names import parse_container_name
-from engine.containers.record import ContainerRecord
 from engine.containers.wordlists import ADJECTIVES, SURNAMES
 from engine.errors import Conflict, InvalidArgument, NotFound
+from engine.model.record import ContainerRecord
 
 
 class ContainerIndex:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from engine.containers.record import ContainerRecord
 from engine.model.container import PortMap
 from engine.model.image import ImageConfig
 from engine.model.network import EndpointSettings
+from engine.model.record import ContainerRecord
 
 
 @dataclass(frozen=True)

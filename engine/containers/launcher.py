@@ -23,9 +23,9 @@ from engine.containers.failures import start_error
 from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
 from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord, MountRecord
 from engine.errors import Internal, NotFound, Unavailable
-from engine.model.container import ExecCreateRequest
+from engine.model.execution import ExecCreateRequest
+from engine.model.record import ContainerRecord, MountRecord
 from engine.runtime import cgrouptree, conmon
 from engine.runtime.conmon import Launch, launched
 from engine.runtime.drivers import OciRuntime, RuntimeCatalog

@@ -11,9 +11,9 @@ import msgspec
 
 from engine.containers.container import Container
 from engine.containers.lifecycle import Observer
-from engine.containers.record import ContainerRecord
 from engine.containers.views import port_summaries, shown_status, status_text, summary_view
 from engine.errors import InvalidArgument
+from engine.model.record import ContainerRecord
 from engine.wire.filters import Filters, match_labels, match_pattern, single_bool
 
 ALLOWED_FILTERS = frozenset(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotSupported
 from engine.model.container import LogConfig
+from engine.model.record import ContainerRecord
 
 DRIVERS = frozenset({"json-file", "local", "none"})
 _OPTIONS = {

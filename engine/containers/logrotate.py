@@ -14,8 +14,8 @@ from engine.containers.container import Container
 from engine.containers.lifecycle import Observer
 from engine.containers.logoptions import parse_size
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord
 from engine.errors import PortsideError
+from engine.model.record import ContainerRecord
 from engine.runtime.conmon import reopen_log
 
 log = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from engine.containers.interfaces import ImageSource, Networks, Volumes
 from engine.containers.launcher import Launcher
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.reconcile import Verdict, empty_trash, judge_all, started_ns, sweep
-from engine.containers.record import ContainerRecord
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
 from engine.containers.store import ContainerStore
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError, Unavailable
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
+from engine.model.record import ContainerRecord
 
 SIGKILL = 9
 SIGTERM = 15

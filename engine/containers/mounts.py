@@ -21,10 +21,11 @@ from engine.containers.mountspec import (
     parse_mount,
     parse_volumes_from,
 )
-from engine.containers.record import ContainerRecord, MountRecord
 from engine.errors import Conflict, InvalidArgument, NotFound
 from engine.model.base import given
-from engine.model.container import ContainerCreateRequest, MountPoint
+from engine.model.container import ContainerCreateRequest
+from engine.model.mount import MountPoint
+from engine.model.record import ContainerRecord, MountRecord
 from engine.runtime.tmpfs import merged_options, split_options
 
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"

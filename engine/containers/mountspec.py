@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.containers.record import MountRecord
 from engine.errors import InvalidArgument, NotSupported, PortsideError
 from engine.model.base import given
-from engine.model.container import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
+from engine.model.mount import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
+from engine.model.record import MountRecord
 from engine.runtime.tmpfs import merged_options
 
 DEFAULT_PROPAGATION = "rprivate"

@@ -16,12 +16,13 @@ from engine.containers.imageconfig import merge_image_config, settle_command
 from engine.containers.interfaces import ResolvedImage
 from engine.containers.logoptions import settle_log_config
 from engine.containers.mountspec import check_mounts
-from engine.containers.record import ContainerRecord
 from engine.containers.resources import verify_resources
 from engine.errors import InvalidArgument, NotFound
 from engine.model.base import given
-from engine.model.container import ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig, Ulimit
+from engine.model.container import ContainerConfig, ContainerCreateRequest, HostConfig, LogConfig
 from engine.model.network import EndpointSettings, NetworkingConfig
+from engine.model.record import ContainerRecord
+from engine.model.resources import Ulimit
 from engine.runtime.apparmor import DEFAULT_PROFILE
 from engine.runtime.host import HostFacts
 from engine.runtime.security import parse_security_options

@@ -10,12 +10,13 @@ from engine.containers.container import Container
 from engine.containers.interfaces import ImageSource, Networks
 from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
-from engine.containers.record import ContainerRecord
 from engine.containers.stats import StatsReader
 from engine.containers.top import refuse_restarting, top
 from engine.containers.views import inspect_view
 from engine.errors import InvalidArgument, NotFound
-from engine.model.container import ContainerInspect, TopResponse
+from engine.model.container import TopResponse
+from engine.model.inspect import ContainerInspect
+from engine.model.record import ContainerRecord
 from engine.runtime.cgrouptree import members
 
 

@@ -19,8 +19,8 @@ from engine.containers.container import RUNNING_STATES
 from engine.containers.failures import EXIT_LOST
 from engine.containers.launcher import Launcher
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord
 from engine.errors import PortsideError
+from engine.model.record import ContainerRecord
 from engine.runtime import cgrouptree
 from engine.runtime.mounts import mount_points, unmount
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from engine.errors import Conflict, InvalidArgument
 from engine.model.base import given
-from engine.model.container import Resources, Ulimit
+from engine.model.resources import Resources, Ulimit
 from engine.runtime.host import CgroupFacts, HostFacts
 
 MIN_MEMORY_BYTES = 6 * 1024 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.containers.record import ContainerRecord
+from engine.model.record import ContainerRecord
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 60.0

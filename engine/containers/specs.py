@@ -15,10 +15,9 @@ from typing import Any
 from engine.containers.copyup import copy_up
 from engine.containers.interfaces import Sandbox
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord
-from engine.containers.users import ResolvedUser, resolve_user
 from engine.errors import Conflict, InvalidArgument
-from engine.model.container import ExecCreateRequest
+from engine.model.execution import ExecCreateRequest
+from engine.model.record import ContainerRecord
 from engine.runtime import apparmor, syscalls
 from engine.runtime.drivers import OciRuntime
 from engine.runtime.host import HostFacts
@@ -34,6 +33,7 @@ from engine.runtime.spec import (
     build_exec_process,
     build_spec,
 )
+from engine.runtime.users import ResolvedUser, resolve_user
 
 DEFAULT_SHM_BYTES = 64 * 1024 * 1024
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.containers.record import ContainerRecord, decode_record, encode_record
+from engine.model.record import ContainerRecord, decode_record, encode_record
 from engine.store.database import Database
 
 

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 from engine.containers.mounts import mount_points
 from engine.containers.paths import ContainerPaths
-from engine.containers.record import ContainerRecord
 from engine.model.base import given
-from engine.model.container import (
+from engine.model.inspect import (
     ContainerInspect,
     ContainerState,
     ContainerSummary,
@@ -23,6 +22,7 @@ from engine.model.container import (
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
+from engine.model.record import ContainerRecord
 from engine.wire.times import format_ns
 
 _UNITS = ((60, "second"), (3600, "minute"))

@@ -21,8 +21,8 @@ from engine.images.blobs import BlobStore
 from engine.images.layers import LayerRecord, LayerStore, delete_folders
 from engine.images.records import ImageFile, ImageRecord, ImageTable, decode_file
 from engine.model.base import given
-from engine.model.container import DriverData
 from engine.model.image import HistoryItem, ImageConfig, ImageInspect, ImageMetadata, RootFS
+from engine.model.inspect import DriverData
 from engine.store.database import Database
 from engine.wire.references import Reference, parse_reference
 from engine.wire.times import format_ns, parse_rfc3339

@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import UNSET, UnsetType, field
 
 from engine.model.base import Body
-from engine.model.container import DriverData, EmptyObject, HealthConfig
+from engine.model.container import EmptyObject, HealthConfig
+from engine.model.inspect import DriverData
 
 
 class ImageConfig(Body):

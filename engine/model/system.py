@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from engine.model.base import Body
-from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
+from engine.model.inspect import ContainerSummary
 from engine.model.volume import Volume
 
 

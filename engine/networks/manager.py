@@ -23,11 +23,11 @@ from pathlib import Path
 import msgspec
 
 from engine.containers.interfaces import Sandbox
-from engine.containers.record import ContainerRecord
 from engine.errors import Conflict, Internal, NotFound, PortsideError, Unavailable
 from engine.events import EventSink
 from engine.model.base import given
 from engine.model.network import EndpointSettings, NetworkInspect
+from engine.model.record import ContainerRecord
 from engine.networks import files
 from engine.networks.attachment import Attachment, port_map, veth_name
 from engine.networks.builtin import BRIDGE, DRIVERS, HOST, NONE, NetworkRecord, describe, load_networks

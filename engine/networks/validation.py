@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.base import given
 from engine.model.network import EndpointSettings
+from engine.model.record import ContainerRecord
 from engine.networks.builtin import DRIVERS, HOST, NONE
 from engine.networks.ports import parse_host_address, parse_host_port, parse_port
 from engine.runtime.netlink import mac_bytes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.errors import InvalidArgument
-from engine.model.container import Resources, ThrottleDevice
+from engine.model.resources import Resources, ThrottleDevice
 
 _PERIOD_US = 100_000
 

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.containers.record import ContainerRecord, MountRecord
-from engine.containers.users import ResolvedUser
 from engine.errors import InvalidArgument, NotSupported, Unavailable
 from engine.model.base import given
-from engine.model.container import ExecCreateRequest, HostConfig, Ulimit
+from engine.model.container import HostConfig
+from engine.model.execution import ExecCreateRequest
+from engine.model.record import ContainerRecord, MountRecord
+from engine.model.resources import Ulimit
 from engine.runtime import capabilities, cgroups, devices, seccomp
 from engine.runtime.apparmor import DEFAULT_PROFILE
 from engine.runtime.host import DEFAULT_SYSCTLS, UNLIMITED, HostFacts
 from engine.runtime.security import SecurityOptions, parse_security_options
 from engine.runtime.specmounts import MountInputs, build_mounts
+from engine.runtime.users import ResolvedUser
 
 OCI_VERSION = "1.0.2"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.containers.record import MountRecord
 from engine.errors import InvalidArgument, NotSupported
 from engine.model.base import given
 from engine.model.container import HostConfig
+from engine.model.record import MountRecord
 from engine.runtime.mountinfo import mount_of
 from engine.runtime.tmpfs import merged_options, split_options
 

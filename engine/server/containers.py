@@ -19,7 +19,6 @@ from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
-from engine.containers.record import ContainerRecord
 from engine.containers.stats import stopped, with_previous
 from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
 from engine.model.container import (
@@ -31,6 +30,7 @@ from engine.model.container import (
     WaitExitError,
     WaitResponse,
 )
+from engine.model.record import ContainerRecord
 from engine.runtime.conmon import AttachSocket
 from engine.runtime.inotify import Inotify
 from engine.server.exec import stream_type, terminal_size

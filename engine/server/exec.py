@@ -8,7 +8,8 @@ from aiohttp import web
 
 from engine.containers.execs import ExecManager
 from engine.errors import InvalidArgument, PortsideError
-from engine.model.container import ExecCreateRequest, ExecStartRequest, IdResponse
+from engine.model.container import IdResponse
+from engine.model.execution import ExecCreateRequest, ExecStartRequest
 from engine.server.hijack import RAW_STREAM, HijackResponse
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
 from engine.wire.frames import STDOUT, encode_frame

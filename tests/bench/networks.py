@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
-from engine.containers.record import ContainerRecord
+from engine.model.record import ContainerRecord
 from tests.integration.networks_lab import Lab, lab, published
 
 _ROUNDS = 50

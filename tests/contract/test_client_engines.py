@@ -10,7 +10,8 @@ import pytest
 
 from engine.client import EngineClient
 from engine.errors import Conflict, Internal, NotFound, PortsideError, Unavailable
-from engine.model.container import ContainerCreateRequest, ExecCreateRequest, HostConfig
+from engine.model.container import ContainerCreateRequest, HostConfig
+from engine.model.execution import ExecCreateRequest
 from engine.model.volume import VolumeCreateRequest
 from tests.contract.client_engines import RealEngine, run_dockerd, run_podman, run_portside
 

@@ -13,8 +13,9 @@ from desktop.backend import Backend
 from desktop.enginecontrol import Tell
 from desktop.pages.images.presenter import PullStep
 from engine.errors import Conflict, NotFound, NotSupported, PortsideError, Unavailable
-from engine.model.container import ContainerCreateRequest, ContainerSummary, PortSummary
+from engine.model.container import ContainerCreateRequest
 from engine.model.image import ImageSummary
+from engine.model.inspect import ContainerSummary, PortSummary
 from engine.model.system import Event, EventActor, Platform, SystemVersion
 
 ENDPOINT = "unix:///run/portside/engine.sock"

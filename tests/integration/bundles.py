@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from engine.containers.record import ContainerRecord, MountRecord
-from engine.containers.users import resolve_user
 from engine.model.container import ContainerConfig, HostConfig
+from engine.model.record import ContainerRecord, MountRecord
 from engine.runtime.host import HostFacts, probe_host
 from engine.runtime.spec import SpecDefaults, SpecInputs, build_spec
+from engine.runtime.users import resolve_user
 
 _HYBRID = Path("/sys/fs/cgroup/unified/cgroup.procs").exists()
 

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from engine.containers.record import encode_record
+from engine.model.record import encode_record
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
 from engine.store.database import Database

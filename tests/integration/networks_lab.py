@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.containers.interfaces import Sandbox
-from engine.containers.record import ContainerRecord
 from engine.errors import NotFound
 from engine.model.container import PortBinding, PortMap
+from engine.model.record import ContainerRecord
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
 from engine.runtime import netns, syscalls

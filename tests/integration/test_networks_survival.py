@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.containers.record import ContainerRecord, decode_record
+from engine.model.record import ContainerRecord, decode_record
 from engine.networks.settings import NetworkSettings
 from engine.runtime import netns
 from tests.integration.networks_lab import Lab, ip, lab, neighbour, own_host, published, run

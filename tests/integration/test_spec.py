@@ -11,19 +11,14 @@ from typing import Any
 
 import pytest
 
-from engine.containers.record import MountRecord
-from engine.containers.users import resolve_user
 from engine.errors import InvalidArgument
-from engine.model.container import (
-    ContainerConfig,
-    DeviceMapping,
-    ExecCreateRequest,
-    HostConfig,
-    ThrottleDevice,
-    Ulimit,
-)
+from engine.model.container import ContainerConfig, HostConfig
+from engine.model.execution import ExecCreateRequest
+from engine.model.record import MountRecord
+from engine.model.resources import DeviceMapping, ThrottleDevice, Ulimit
 from engine.runtime.host import HostFacts, probe_host
 from engine.runtime.spec import ExecInputs, SpecDefaults, build_exec_process
+from engine.runtime.users import resolve_user
 from tests.integration.bundles import Bundles, Placed
 
 HOST = probe_host()

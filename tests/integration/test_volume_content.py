@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.containers.copyup import copy_up
-from engine.containers.record import MountRecord
 from engine.errors import InvalidArgument
+from engine.model.record import MountRecord
 from engine.runtime.mountinfo import is_mount_point
 from engine.runtime.rootfs import RootDir
 from engine.runtime.subpath import bind_subpath, release_subpaths

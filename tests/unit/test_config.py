@@ -23,7 +23,7 @@ from engine.config import (
     loading,
 )
 from engine.config.file import DOCKERS, find_keys
-from engine.model.container import Ulimit
+from engine.model.resources import Ulimit
 
 
 def write(folder: Path, content: Any) -> Path:

@@ -13,7 +13,7 @@ from desktop.state.sizes import memory_text
 from desktop.state.spans import age_text, state_text
 from desktop.state.stats import Usage
 from engine.errors import NotFound, PortsideError
-from engine.model.container import ContainerSummary
+from engine.model.inspect import ContainerSummary
 
 Notify = Callable[[Message], None]
 

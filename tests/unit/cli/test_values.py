@@ -12,7 +12,8 @@ from engine.cli.network_values import check_extra_host, parse_network
 from engine.cli.port_display import display_ports
 from engine.cli.port_values import parse_expose, parse_port_spec, parse_publish
 from engine.cli.table import align, ellipsis, go_quote
-from engine.model.container import PortBinding, PortSummary
+from engine.model.container import PortBinding
+from engine.model.inspect import PortSummary
 
 
 @pytest.mark.parametrize(

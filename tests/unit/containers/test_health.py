@@ -19,8 +19,10 @@ from engine.containers.health import (
     next_status,
     probe_command,
 )
-from engine.containers.record import ContainerRecord
-from engine.model.container import ContainerConfig, ExecCreateRequest, Health, HealthcheckResult, HealthConfig
+from engine.model.container import ContainerConfig, HealthConfig
+from engine.model.execution import ExecCreateRequest
+from engine.model.inspect import Health, HealthcheckResult
+from engine.model.record import ContainerRecord
 
 SHELL = ["/bin/sh", "-c"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.containers.index import ContainerIndex
-from engine.containers.record import ContainerRecord
 from engine.errors import Conflict, InvalidArgument, NotFound
+from engine.model.record import ContainerRecord
 
 
 def index_of(*pairs: tuple[str, str]) -> ContainerIndex:

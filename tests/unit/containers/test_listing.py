@@ -8,10 +8,11 @@ import pytest
 
 from engine.containers.container import Container
 from engine.containers.listing import ALLOWED_FILTERS, ContainerListing, ListQuery, build_query
-from engine.containers.record import ContainerRecord, MountRecord, StateRecord
 from engine.errors import InvalidArgument, NotFound
-from engine.model.container import ContainerConfig, Health, HostConfig, PortBinding
+from engine.model.container import ContainerConfig, HostConfig, PortBinding
+from engine.model.inspect import Health
 from engine.model.network import EndpointSettings
+from engine.model.record import ContainerRecord, MountRecord, StateRecord
 
 WEB, DB, JOB, NEW = "web", "db", "job", "new"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine.containers.logoptions import check_log_options, log_attributes, parse_size
-from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotSupported
 from engine.model.container import ContainerConfig, HostConfig, LogConfig
+from engine.model.record import ContainerRecord
 
 
 def record(**options: str) -> ContainerRecord:

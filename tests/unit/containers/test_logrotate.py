@@ -8,8 +8,8 @@ import pytest
 
 from engine.containers.logrotate import LOCAL_MAX_BYTES, LOCAL_MAX_FILES, limits_of, rotate
 from engine.containers.logs import log_files
-from engine.containers.record import ContainerRecord
 from engine.model.container import HostConfig, LogConfig
+from engine.model.record import ContainerRecord
 
 
 def record(driver: str, **options: str) -> ContainerRecord:

@@ -11,9 +11,10 @@ import pytest
 
 from engine.containers.mounts import mount_points, plan_mounts
 from engine.containers.mountspec import check_mounts, is_valid_mode, parse_bind, parse_mount, parse_volumes_from
-from engine.containers.record import ContainerRecord, MountRecord
 from engine.errors import InvalidArgument, NotFound
-from engine.model.container import ContainerConfig, ContainerCreateRequest, HostConfig, Mount
+from engine.model.container import ContainerConfig, ContainerCreateRequest, HostConfig
+from engine.model.mount import Mount
+from engine.model.record import ContainerRecord, MountRecord
 
 LATEST = (1, 51)
 

@@ -9,11 +9,11 @@ import pytest
 
 from engine.containers.interfaces import ResolvedImage
 from engine.containers.options import CreateDefaults, build_record
-from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.base import given
 from engine.model.container import ContainerConfig, ContainerCreateRequest, LogConfig
 from engine.model.image import ImageConfig
+from engine.model.record import ContainerRecord
 from engine.runtime.capabilities import NAMES
 from engine.runtime.host import CgroupFacts, HostFacts
 

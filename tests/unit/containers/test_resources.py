@@ -9,7 +9,8 @@ import pytest
 
 from engine.containers.resources import apply_update, verify_resources
 from engine.errors import Conflict, InvalidArgument
-from engine.model.container import HostConfig, Resources
+from engine.model.container import HostConfig
+from engine.model.resources import Resources
 from engine.runtime.host import CgroupFacts, HostFacts
 
 MB = 1 << 20

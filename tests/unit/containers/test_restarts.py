@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.containers.record import ContainerRecord, StateRecord
 from engine.containers.restarts import next_delay_s, should_restart, should_start_with_engine
 from engine.model.container import HostConfig, RestartPolicy
+from engine.model.record import ContainerRecord, StateRecord
 
 
 def record(

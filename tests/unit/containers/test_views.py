@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.containers.record import ContainerRecord, StateRecord
 from engine.containers.views import command_text, human_duration, port_summaries, shown_status, state_view, status_text
-from engine.model.container import ContainerConfig, Health, HostConfig, PortBinding
+from engine.model.container import ContainerConfig, HostConfig, PortBinding
+from engine.model.inspect import Health
+from engine.model.record import ContainerRecord, StateRecord
 
 SECOND = 1_000_000_000
 MINUTE, HOUR, DAY = 60, 3600, 86400

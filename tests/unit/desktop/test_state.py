@@ -14,8 +14,8 @@ from desktop.state.sizes import memory_text, size_text
 from desktop.state.spans import age_text, state_text
 from desktop.state.stats import usage_of
 from engine.errors import Forbidden, PortsideError, Unavailable
-from engine.model.container import ContainerSummary
 from engine.model.image import ImageSummary
+from engine.model.inspect import ContainerSummary
 from engine.model.system import ComponentVersion, Event, EventActor, Platform, SystemVersion
 
 

@@ -14,7 +14,7 @@ from desktop.theme.tokens import DARK, LIGHT, Tokens, contrast
 from desktop.widgets.jsontext import pretty, spans
 from desktop.widgets.logbuffer import LogBuffer
 from engine.errors import Conflict, InvalidArgument, NotSupported
-from engine.model.container import ContainerSummary, PortSummary
+from engine.model.inspect import ContainerSummary, PortSummary
 
 
 def test_an_error_becomes_title_reason_and_way_out() -> None:

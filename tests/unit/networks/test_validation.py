@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine.containers.record import ContainerRecord
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.container import PortBinding
 from engine.model.network import EndpointIPAMConfig, EndpointSettings
+from engine.model.record import ContainerRecord
 from engine.networks.validation import check_record
 
 

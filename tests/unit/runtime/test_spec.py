@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.containers.record import ContainerRecord, MountRecord
-from engine.containers.users import ResolvedUser
 from engine.errors import InvalidArgument, NotSupported, Unavailable
-from engine.model.container import ContainerConfig, HostConfig, Ulimit
+from engine.model.container import ContainerConfig, HostConfig
+from engine.model.record import ContainerRecord, MountRecord
+from engine.model.resources import Ulimit
 from engine.runtime.capabilities import NAMES
 from engine.runtime.host import CgroupFacts, HostFacts
 from engine.runtime.spec import SpecDefaults, SpecInputs, build_spec, merge_environment
+from engine.runtime.users import ResolvedUser
 from tests.integration.bundles import Placed
 
 Json = dict[str, Any]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import field
 
-from engine.model.container import ContainerConfig, Health, HostConfig, PortMap
+from engine.model.container import ContainerConfig, HostConfig, PortMap
+from engine.model.inspect import Health
 from engine.model.network import EndpointSettings
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.containers.users import ResolvedUser, resolve_in
 from engine.errors import InvalidArgument
+from engine.runtime.users import ResolvedUser, resolve_in
 
 PASSWD = b"""# comment
 root:x:0:0:root:/root:/bin/sh
