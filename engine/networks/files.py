@@ -83,6 +83,8 @@ class ResolvConf:
     overrides: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     transform: str = ""
+    replaced: list[tuple[Address, bool]] = field(default_factory=list)
+    ndots_from: str = ""
 
     def override(self, nameservers: Sequence[str], search: Sequence[str], options: Sequence[str]) -> None:
         """Take what a user asked for in place of the host's; ``.`` as a search domain means none."""
@@ -109,6 +111,28 @@ class ResolvConf:
             self.nameservers = [*_FALLBACK, *(_FALLBACK6 if ipv6 else ())]
             self.warnings.append("Used default nameservers.")
 
+    def adapt_to_name_server(self, address: Address) -> list[tuple[Address, bool]]:
+        """Name the engine's name server alone; return the servers it replaces, and whether the host asks them.
+
+        Those that a user gave are asked from the container, those of the host from there.
+        """
+        self.transform = "internal resolver"
+        from_host = "nameservers" not in self.overrides
+        self.replaced = [(ip_address(text), from_host) for text in self.nameservers]
+        self.nameservers = [str(address)]
+        self.options = [text for text in self.options if not _is_invalid_ndots(text)]
+        self.ndots_from = "host" if "options" not in self.overrides else "override"
+        if not self.has_ndots():
+            self.options.append("ndots:0")
+            self.ndots_from = "internal"
+        if not self.replaced:
+            self.warnings.append("NO EXTERNAL NAMESERVERS DEFINED")
+        return self.replaced
+
+    def has_ndots(self) -> bool:
+        """Whether an option says how many dots make a name complete."""
+        return any(text == "ndots" or text.startswith("ndots:") for text in self.options)
+
     def render(self) -> str:
         """Return the file's text, with comments that say how it came about."""
         lines = [f"nameserver {address}" for address in self.nameservers]
@@ -119,9 +143,14 @@ class ResolvConf:
         lines += self.other
         how = f" ({self.transform})" if self.transform else ""
         lines += ["", f"# Based on host file: '{self.source}'{how}", *(f"# {text}" for text in self.warnings)]
+        if self.replaced:
+            servers = " ".join(f"host({server})" if from_host else str(server) for server, from_host in self.replaced)
+            lines.append(f"# ExtServers: [{servers}]")
         if self.invalid:
             lines.append(f"# Invalid nameservers: [{' '.join(self.invalid)}]")
         lines.append(f"# Overrides: [{' '.join(self.overrides)}]")
+        if self.ndots_from:
+            lines.append(f"# Option ndots from: {self.ndots_from}")
         return _HEADER + "".join(line + "\n" for line in lines)
 
 
@@ -144,6 +173,11 @@ def parse_resolv_conf(text: str, source: str) -> ResolvConf:
             case _:
                 found.other.append(line)
     return found
+
+
+def _is_invalid_ndots(text: str) -> bool:
+    name, _, value = text.partition(":")
+    return name == "ndots" and not value.isdigit()
 
 
 def _is_address(text: str) -> bool:
