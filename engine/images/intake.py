@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from engine.errors import InvalidArgument, Unavailable
 from engine.images.blobs import BlobStore
-from engine.images.tarhead import TarError, read_members
+from engine.wire.tarhead import TarError, read_members
 
 T = TypeVar("T")
 

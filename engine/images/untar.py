@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import BinaryIO, Protocol
 
 from engine.images.lowerlayers import LowerLayers
-from engine.images.tarhead import Member, TarError, read_members, read_sparse_map
+from engine.wire.tarhead import Member, TarError, read_members, read_sparse_map
 
 BLOCK = 1 << 20
 PARENT = "PORTSIDE_PARENT"

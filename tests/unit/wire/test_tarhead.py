@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from engine.images.tarhead import Member, TarError, parse_number, parse_pax, read_members, read_sparse_map
+from engine.wire.tarhead import Member, TarError, parse_number, parse_pax, read_members, read_sparse_map
 
 
 class Bytes:
