@@ -14,7 +14,7 @@ from engine.containers.mounts import plan_mounts, undo_mounts
 from engine.containers.options import CreateDefaults, build_record
 from engine.containers.resources import apply_update, verify_resources
 from engine.containers.validate import check_restart_policy
-from engine.errors import InvalidArgument, NotFound
+from engine.errors import Conflict, InvalidArgument, NotFound
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
 from engine.model.record import ContainerRecord
 from engine.runtime import cgroups
@@ -103,23 +103,24 @@ class Creator:
         """Take back the volumes that ``create`` made."""
         await undo_mounts(record.id, record.mounts, self._volumes)
 
-    def update(
-        self, record: ContainerRecord, request: ContainerUpdateRequest
-    ) -> tuple[HostConfig, list[str], dict[str, Any]]:
-        """Return the changed host configuration, warnings and, where limits change, OCI resources.
+    def check_update(self, request: ContainerUpdateRequest) -> list[str]:
+        """Check what an update asks for, drop what this host lacks and return the warnings about it.
 
-        Raises InvalidArgument with moby's texts; the record itself is not touched.
+        Raises InvalidArgument with moby's texts.
+        """
+        check_restart_policy(request.restart_policy)
+        return verify_resources(request, self._host, update=True)
+
+    def update(self, record: ContainerRecord, request: ContainerUpdateRequest) -> tuple[HostConfig, dict[str, Any]]:
+        """Return the changed host configuration and the OCI resources that a running container gets.
+
+        Raises Conflict with moby's texts; the record itself is not touched.
         """
         changed = msgspec.convert(msgspec.to_builtins(record.host_config), HostConfig)
-        warnings = verify_resources(request, self._host, update=True)
-        before = cgroups.resources(changed)
         apply_update(changed, request)
-        if request.restart_policy.name:
-            if record.host_config.auto_remove:
-                raise InvalidArgument(
-                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
-                )
-            check_restart_policy(request.restart_policy)
-            changed.restart_policy = request.restart_policy
-        after = cgroups.resources(changed)
-        return changed, warnings, after if after != before else {}
+        policy = request.restart_policy
+        if policy.name:
+            if record.host_config.auto_remove and policy.name != "no":
+                raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            changed.restart_policy = policy
+        return changed, cgroups.changes(request)

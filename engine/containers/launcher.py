@@ -26,7 +26,7 @@ from engine.containers.paths import ContainerPaths
 from engine.errors import Internal, NotFound, Unavailable
 from engine.model.execution import ExecCreateRequest
 from engine.model.record import ContainerRecord, MountRecord
-from engine.runtime import cgrouptree, conmon
+from engine.runtime import cgroups, cgrouptree, conmon
 from engine.runtime.conmon import Launch, launched
 from engine.runtime.drivers import OciRuntime, RuntimeCatalog
 from engine.runtime.mounts import Mounter, unmount
@@ -301,7 +301,14 @@ class Launcher:
 
     async def update(self, record: ContainerRecord, resources: dict[str, Any]) -> None:
         """Change its limits."""
-        await self.runtime(record).update(record.id, resources)
+        runtime = self.runtime(record)
+        lifted: list[str] = []
+        if runtime.binary.kind == "crun":
+            resources, lifted = cgroups.without_lifted(resources)
+        if resources:
+            await runtime.update(record.id, resources)
+        for kind in lifted:
+            await asyncio.to_thread(cgrouptree.lift_limit, self.cgroup(record), kind)
 
     def resize(self, record: ContainerRecord, rows: int, columns: int) -> None:
         """Set the size of its terminal."""

@@ -483,19 +483,26 @@ class ContainerManager:
         self._events.publish(record, "rename", oldName=f"/{old_name}")
 
     async def update(self, container_ref: str, request: ContainerUpdateRequest) -> list[str]:
-        """Change a container's restart policy and limits; return warnings."""
+        """Change a container's restart policy and limits, at once where it runs; return warnings.
+
+        Raises InvalidArgument for bad limits, Conflict for those that contradict what it has.
+        """
+        warnings = self._creator.check_update(request)
         container = self.get(container_ref)
+        refused = f"Cannot update container {container.id}: "
         async with container.lock:
             record = container.record
             if container.removing or record.state.status in ("removing", "dead"):
-                reason = 'container is marked for removal and cannot be "update"'
-                raise Conflict(f"Cannot update container {container.id}: {reason}")
-            changed, warnings, resources = self._creator.update(record, request)
+                raise Conflict(f'{refused}container is marked for removal and cannot be "update"')
+            try:
+                changed, resources = self._creator.update(record, request)
+            except PortsideError as error:
+                raise type(error)(f"{refused}{error.message}", hint=error.hint) from error
             if resources and container.is_running:
                 try:
                     await self._launcher.update(record, resources)
                 except PortsideError as error:
-                    raise Internal(f"Cannot update container {container.id}: {error.message}") from error
+                    raise Internal(f"{refused}{error.message}") from error
             record.host_config = changed
             await self._store.save(record)
             self._lifecycle.changed(container)

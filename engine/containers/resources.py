@@ -28,6 +28,9 @@ def verify_resources(wanted: Resources, host: HostFacts, *, update: bool = False
     Raises InvalidArgument with moby's text.
     """
     check = _Check(wanted, host.cgroups, [])
+    if not update:
+        check.quality_of_service()
+        check.realtime()
     check.memory(update=update)
     check.oom_and_pids()
     check.cpu(host.cpu_count)
@@ -140,11 +143,6 @@ class _Check:
             )
         if 0 < wanted.cpu_quota < 1000:
             raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-        self._windows_cpu()
-        self._realtime()
-
-    def _windows_cpu(self) -> None:
-        wanted = self.wanted
         if wanted.cpu_percent > 0:
             self.warnings.append("linux does not support CPU percent. Percent discarded.")
             wanted.cpu_percent = 0
@@ -152,7 +150,13 @@ class _Check:
             self.warnings.append("linux does not support CPU count. Count discarded.")
             wanted.cpu_count = 0
 
-    def _realtime(self) -> None:
+    def quality_of_service(self) -> None:
+        if self.wanted.io_maximum_bandwidth:
+            raise InvalidArgument("invalid option: QoS maximum bandwidth configuration is not supported on linux")
+        if self.wanted.io_maximum_iops:
+            raise InvalidArgument("invalid option: QoS maximum IOPs configuration is not supported on linux")
+
+    def realtime(self) -> None:
         period, runtime = self.wanted.cpu_realtime_period, self.wanted.cpu_realtime_runtime
         if (period or runtime) and not self.cgroups.cpu_realtime:
             raise InvalidArgument("kernel does not support CPU real-time scheduler")
@@ -175,15 +179,15 @@ class _Check:
 
     def block_io(self) -> None:
         wanted, cgroups = self.wanted, self.cgroups
-        if wanted.io_maximum_bandwidth:
-            raise InvalidArgument("invalid option: QoS maximum bandwidth configuration is not supported on linux")
-        if wanted.io_maximum_iops:
-            raise InvalidArgument("invalid option: QoS maximum IOPs configuration is not supported on linux")
         if wanted.blkio_weight > 0 and not cgroups.blkio_weight:
             self._lacks("Block I/O weight or the cgroup is not mounted. Weight discarded.")
             wanted.blkio_weight = 0
         if wanted.blkio_weight and not 10 <= wanted.blkio_weight <= 1000:
             raise InvalidArgument("Range of blkio weight is from 10 to 1000")
+        if wanted.io_maximum_bandwidth or wanted.io_maximum_iops:
+            raise InvalidArgument(
+                "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps"
+            )
         for name, available, what in (
             ("blkio_weight_device", cgroups.blkio_weight_device, ("Block I/O weight_device", "Weight-device")),
             ("blkio_device_read_bps", cgroups.blkio_read_bps, ("BPS Block I/O read limit", "Block I/O BPS read limit")),
@@ -265,7 +269,7 @@ def apply_update(current: Resources, changes: Resources) -> None:
         if value:
             setattr(current, name, value)
     if changes.pids_limit is not None:
-        current.pids_limit = changes.pids_limit
+        current.pids_limit = max(0, changes.pids_limit)  # zero and less are unlimited
 
 
 _UPDATABLE = (

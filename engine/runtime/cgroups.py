@@ -26,6 +26,42 @@ def resources(wanted: Resources) -> dict[str, Any]:
     return result
 
 
+def changes(wanted: Resources) -> dict[str, Any]:
+    """Return the OCI resources that an update asks for; what it does not name is left as it is.
+
+    As moby does it: block devices, swappiness and realtime limits of a running container stay; a swap limit of -1
+    is kept for the next start only where no memory limit comes with it.
+    """
+    result: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    if wanted.memory > 0:
+        limits["limit"] = wanted.memory
+    if wanted.memory_swap > 0 or (wanted.memory_swap == -1 and wanted.memory > 0):
+        limits["swap"] = wanted.memory_swap
+    if wanted.memory_reservation > 0:
+        limits["reservation"] = wanted.memory_reservation
+    processor = {key: value for key, value in cpu(wanted).items() if not key.startswith("realtime")}
+    for name, value in (("memory", limits), ("cpu", processor)):
+        if value:
+            result[name] = value
+    if wanted.blkio_weight:
+        result["blockIO"] = {"weight": wanted.blkio_weight}
+    if wanted.pids_limit is not None:
+        result["pids"] = {"limit": wanted.pids_limit if wanted.pids_limit > 0 else -1}
+    return result
+
+
+def without_lifted(wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return ``changes`` without the limits that are taken off, and which these are: ``pids``, ``quota``."""
+    left = {key: dict(value) for key, value in wanted.items()}
+    lifted: list[str] = []
+    for kind, group, name in (("pids", "pids", "limit"), ("quota", "cpu", "quota")):
+        if left.get(group, {}).get(name, 0) < 0:
+            del left[group][name]
+            lifted.append(kind)
+    return {key: value for key, value in left.items() if value}, lifted
+
+
 def memory(wanted: Resources) -> dict[str, Any]:
     """Return the memory limits in bytes; -1 is unlimited."""
     limits: dict[str, Any] = {}

@@ -93,6 +93,21 @@ def groups_beneath(parent: str) -> set[str]:
     return names
 
 
+_UNLIMITED = {"pids": (("pids.max", "max"),), "quota": (("cpu.cfs_quota_us", "-1"), ("cpu.max", "max"))}
+
+
+def lift_limit(path: str, kind: str) -> None:
+    """Take the limit of ``pids`` or the CPU ``quota`` off a group (blocking): crun 1.8 cannot, in an update."""
+    for root in hierarchies():
+        for name, value in _UNLIMITED[kind]:
+            file = root / path.lstrip("/") / name
+            if file.exists():
+                try:
+                    file.write_text(value)
+                except OSError as error:
+                    raise Internal(f"{file}: {error.strerror}") from error
+
+
 def process_group(pid: int) -> list[str]:
     """Return the paths of the groups that a process is in; empty when it has gone."""
     try:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from engine.containers.attach import AttachOptions, parse_detach_keys, serve
 from engine.containers.container import Container
@@ -50,6 +51,7 @@ from engine.wire.filters import match_labels, parse_filters
 from engine.wire.times import parse_moment
 
 _STATS_EVERY_S = 1.0
+_MAX_EMPTY_BODY = 7  # bytes: what moby lets pass as no body
 
 
 class ContainersApi:
@@ -104,8 +106,12 @@ class ContainersApi:
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         """``ContainerStart``: 204, or 304 when it runs."""
-        if request.query.get("checkpoint") or request.query.get("checkpoint-dir"):
+        if request.query.get("checkpoint"):
             raise InvalidArgument("checkpoint is only supported in experimental mode")
+        if (request.content_length or 0) > _MAX_EMPTY_BODY or request.headers.get("Transfer-Encoding"):
+            raise InvalidArgument(
+                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+            )
         if request.query.get("detachKeys"):
             parse_detach_keys(request.query["detachKeys"])
         await self._manager.start(request.match_info["name"])
@@ -150,6 +156,8 @@ class ContainersApi:
         body = await decode_body(request, ContainerUpdateRequest)
         if api_version(request) < (1, 40):
             body.pids_limit = None
+        if api_version(request) >= (1, 42):
+            body.kernel_memory = UNSET
         warnings = await self._manager.update(request.match_info["name"], body)
         return json_response(ContainerUpdateResponse(warnings=warnings or None))
 
