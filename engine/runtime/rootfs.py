@@ -6,7 +6,6 @@ a process whose root it is. Knows no container.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -14,30 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_SYS_OPENAT2 = 437  # the same number on every architecture
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_IN_ROOT = 0x10
+from engine.files.openat2 import openat2
+
 _MAX_LINKS = 40
-_MAX_RETRIES = 16
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _openat2(folder_fd: int, path: str, flags: int, mode: int) -> int:
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
-    for _ in range(_MAX_RETRIES):
-        found = _libc.syscall(_SYS_OPENAT2, folder_fd, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-        if found >= 0:
-            return int(found)
-        number = ctypes.get_errno()
-        if number not in (errno.EAGAIN, errno.EINTR):  # EAGAIN: something was renamed while it was walked
-            break
-    raise OSError(number, os.strerror(number), path)
 
 
 class RootDir:
@@ -63,7 +41,7 @@ class RootDir:
 
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
         """Return a descriptor of ``path`` beneath the root; links in it stay inside. Raises OSError."""
-        return _openat2(self._fd, path.lstrip("/") or ".", flags, mode)
+        return openat2(self._fd, path.lstrip("/") or ".", flags, mode)
 
     def read_file(self, path: str, limit_bytes: int) -> bytes | None:
         """Return the first bytes of a regular file, or None when there is none (or it is no regular file)."""

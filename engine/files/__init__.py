@@ -1,0 +1,1 @@
+"""Trees of files as tar streams, written and unpacked. Knows no container, image or client."""
