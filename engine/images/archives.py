@@ -231,7 +231,7 @@ class ImageArchives:
         large: dict[str, int] = {}
         for record, references in images:
             config = self._images.blobs.read(record.id)
-            layers = [self._layer(chain) for chain in record.layers]
+            layers = [await self._images.changesets.with_blob(self._layer(chain)) for chain in record.layers]
             manifest = self._manifest(record, config, layers)
             digest = digest_of(manifest)
             small |= {record.id: config, digest: manifest}

@@ -137,6 +137,23 @@ class BlobStore:
         """Return a writer of a new blob."""
         return BlobWriter(self, self._ingest / secrets.token_hex(16), append=False)
 
+    def ingest_path(self, name: str) -> Path:
+        """Return where another program may write a blob, to be adopted; the next start sweeps what is left."""
+        return self._ingest / name
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Give a file of ``ingest_path``, synced by its writer, its name as a blob (blocking)."""
+        path.rename(self.path(digest))
+        self.sync()
+
+    def compression(self, digest: str) -> str:
+        """Return how a blob is compressed, by what it begins with: gzip, zstd or "" (blocking)."""
+        with self.path(digest).open("rb") as file:
+            head = file.read(4)
+        if head.startswith(b"\x1f\x8b"):
+            return "gzip"
+        return "zstd" if head == b"\x28\xb5\x2f\xfd" else ""
+
     def add(self, data: bytes) -> str:
         """Store a small blob (blocking, synced) and return its digest."""
         digest = digest_of(data)

@@ -8,34 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import os
 import secrets
 import shutil
-import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from engine.errors import InvalidArgument, PortsideError, Unavailable
 from engine.images.blobs import BlobStore
+from engine.images.programs import ProgramResult, run_program
 from engine.runtime.syscalls import syncfs
 from engine.store.database import Database
 
 _NAME_LENGTH = 20
-_UNTAR_TIMEOUT_S = 3600
-_HOME = Path(__file__).parents[2]
-_LIBRARIES = os.pathsep.join(  # without the site module, which takes as long as everything else at a start
-    str(Path(spec.origin).parents[1])
-    for spec in map(importlib.util.find_spec, ("isal", "zstandard"))
-    if spec is not None and spec.origin is not None
-)
 
 
 class LayerRecord(msgspec.Struct, kw_only=True):
-    """One unpacked layer. ``blob`` is what it was unpacked from; ``size`` its files' bytes."""
+    """One unpacked layer; ``size`` are its files' bytes.
+
+    ``blob`` is what it was unpacked from, or packed into since; "" for a layer that was made here and has none yet.
+    """
 
     chain_id: str
     diff_id: str
@@ -52,13 +47,6 @@ class _Unpacking:
     def __init__(self, work: Coroutine[None, None, LayerRecord]) -> None:
         self.task = asyncio.ensure_future(work)
         self.waiters = 0
-
-
-class _Unpacked(msgspec.Struct):
-    diff_id: str = ""
-    size: int = 0
-    error: str = ""
-    errno: int = 0
 
 
 def chain_id(parent: str, diff_id: str) -> str:
@@ -140,21 +128,36 @@ class LayerStore:
                     await work.task
 
     async def _unpack(self, parent: str, diff_id: str, blob: str, media_type: str) -> LayerRecord:
-        folder = secrets.token_hex(_NAME_LENGTH // 2)
-        path = self.root / folder
-        path.mkdir(mode=0o755)
-        try:
+        async with self.folder() as path:
             result = await run_untar(self._blobs.path(blob), path, self._beneath(parent))
             _check_diff_id(result.diff_id, diff_id)
+            return await self.register(parent, result.diff_id, path, result.size, blob, media_type)
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Path]:
+        """Make an empty folder for a layer; it is deleted when the context ends with an error."""
+        path = self.root / secrets.token_hex(_NAME_LENGTH // 2)
+        path.mkdir(mode=0o755)
+        try:
+            yield path
         except BaseException:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
             raise
+
+    async def register(
+        self, parent: str, diff_id: str, path: Path, size: int, blob: str = "", media_type: str = ""
+    ) -> LayerRecord:
+        """Take a filled folder (of ``folder``) in as a layer; not durable before ``commit``.
+
+        Where the layer is there already, that one is returned and the folder deleted. A layer without a blob is
+        packed when it leaves this machine (see ``changeset``).
+        """
         record = LayerRecord(
-            chain_id=chain_id(parent, result.diff_id),
-            diff_id=result.diff_id,
+            chain_id=chain_id(parent, diff_id),
+            diff_id=diff_id,
             parent=parent,
-            folder=folder,
-            size=result.size,
+            folder=path.name,
+            size=size,
             blob=blob,
             media_type=media_type,
         )
@@ -164,6 +167,16 @@ class LayerStore:
             return existing
         self._records[record.chain_id] = record
         return record
+
+    async def set_blob(self, record: LayerRecord, blob: str, media_type: str) -> LayerRecord:
+        """Say what blob a layer is packed in, durably; return its new record. The blob is there already."""
+        changed = msgspec.structs.replace(record, blob=blob, media_type=media_type)
+        if self._records.get(record.chain_id) is record:
+            await self._database.execute(
+                ("INSERT OR REPLACE INTO layers VALUES (?, ?)", (record.chain_id, _encoder.encode(changed)))
+            )
+            self._records[record.chain_id] = changed
+        return changed
 
     def _beneath(self, chain: str) -> list[Path]:
         """Return the folders of the layers from ``chain`` downwards, as far as they are there."""
@@ -213,38 +226,13 @@ def _check_diff_id(found: str, wanted: str) -> None:
         raise InvalidArgument(f'wrong diff id calculated on extraction "{found}": the image says {wanted}')
 
 
-async def run_untar(blob: Path, folder: Path, lower: Sequence[Path] = ()) -> _Unpacked:
+async def run_untar(blob: Path, folder: Path, lower: Sequence[Path] = ()) -> ProgramResult:
     """Unpack a blob into an empty folder, on top of the layers ``lower``, by a process of its own.
 
     Raises InvalidArgument for a damaged archive, Unavailable when the disk is full.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-S", "-m", "engine.images.untar", str(blob), str(folder), *map(str, lower)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=_HOME,  # where the package is, so that it runs from a checkout as well
-        env={
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": _LIBRARIES,
-            "PYTHONUTF8": "1",
-            "PORTSIDE_PARENT": str(os.getpid()),
-        },
-    )
-    try:
-        output, errors = await asyncio.wait_for(process.communicate(), _UNTAR_TIMEOUT_S)
-    except BaseException:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())
-        raise
-    try:
-        result = msgspec.json.decode(output, type=_Unpacked)
-    except msgspec.DecodeError:
-        told = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-        raise Unavailable(f"unpacking {blob.name[:12]} failed: {told[0]}") from None
-    if result.errno in (28, 122):  # ENOSPC, EDQUOT
+    result = await run_program("untar", blob, folder, *lower, what=f"unpacking {blob.name[:12]}")
+    if result.is_disk_full:
         raise Unavailable(f"unpacking into {folder.parent}: {result.error}", hint="free disk space, then try again")
     if result.error:
         raise InvalidArgument(f"failed to register layer: {result.error}")

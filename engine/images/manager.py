@@ -18,6 +18,7 @@ from engine.containers.interfaces import ResolvedImage
 from engine.errors import InvalidArgument, NotFound
 from engine.events import EventSink
 from engine.images.blobs import BlobStore
+from engine.images.changeset import Changesets
 from engine.images.layers import LayerRecord, LayerStore, delete_folders
 from engine.images.records import ImageFile, ImageRecord, ImageTable, decode_file
 from engine.model.base import given
@@ -50,6 +51,7 @@ class ImageManager:
         """Keep everything under ``root`` (blobs, unpacked layers)."""
         self.blobs = BlobStore(root)
         self.layers = LayerStore(database, root / "layers", self.blobs)
+        self.changesets = Changesets(self.layers, self.blobs)
         self.table = ImageTable(database)
         self.events = events
         self.users: ImageUsers = NoUsers()

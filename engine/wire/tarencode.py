@@ -20,6 +20,7 @@ _MAX_ID = 0o7777777
 _MAX_NUMBER = 0o77777777777
 _MAX_TEXT = 100
 _XATTR = b"SCHILY.xattr."
+_SPARSE = b"GNU.sparse."
 
 
 def encode_member(
@@ -35,13 +36,17 @@ def encode_member(
     major: int = 0,
     minor: int = 0,
     xattrs: dict[bytes, bytes] | None = None,
+    records: dict[bytes, bytes] | None = None,
 ) -> bytes:
     """Return all that stands before a member's content: its head, and a pax head before that where it needs one.
 
     ``mode`` are the permission bits, ``size`` the bytes of a file's content, which the caller pads with
-    ``padding``. Names are bytes of any kind; that of a folder ends with a slash.
+    ``padding``. Names are bytes of any kind; that of a folder ends with a slash. ``records`` are more pax records.
+
+    The bytes for a member never change: layers without a blob are written anew from their folder, and have to
+    get the digest that they had before.
     """
-    records: dict[bytes, bytes] = {}
+    records = dict(records or {})
     if len(name) > _MAX_TEXT or not name.isascii():
         records[b"path"] = name
         name = _plain(name)
@@ -81,6 +86,25 @@ def encode_member(
     )
     head = b"%b%06o\0 %b" % (head[:148], sum(head), head[156:])
     return _pax_head(name, records) + head if records else head
+
+
+def encode_sparse(
+    name: bytes, pieces: list[tuple[int, int]], real_size: int
+) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    """Return the name, the pax records and the map that a file with holes is written with (GNU's sparse 1.0).
+
+    ``pieces`` are (offset, length) of what is no hole. The map is the beginning of the content; the pieces follow.
+    """
+    table = b"%d\n" % len(pieces) + b"".join(b"%d\n%d\n" % piece for piece in pieces)
+    records = {
+        _SPARSE + b"major": b"1",
+        _SPARSE + b"minor": b"0",
+        _SPARSE + b"name": name,
+        _SPARSE + b"realsize": b"%d" % real_size,
+    }
+    folder, _, base = name.rpartition(b"/")
+    title = b"/".join(part for part in (folder, b"GNUSparseFile.0", base) if part)
+    return title, records, table + padding(len(table))
 
 
 def padding(size: int) -> bytes:
