@@ -373,6 +373,7 @@ def _spec_defaults(config: EngineConfig) -> SpecDefaults:
         no_new_privileges=config.no_new_privileges,
         ulimits=config.default_ulimits,
         seccomp=config.seccomp_profile.read_text() if config.seccomp_profile else "",
+        cdi_folders=config.used_cdi_folders,
     )
 
 

@@ -18,7 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rounds", type=int, default=10)
 
 
-def _can_run_engines() -> bool:
+def can_run_engines() -> bool:
+    """Whether this process may start engines here."""
     return os.geteuid() == 0 and shutil.which("conmon") is not None
 
 
@@ -35,7 +36,7 @@ def own_engine() -> Iterator[EngineProcess]:
 
 
 def _engine() -> Iterator[EngineProcess]:
-    if not _can_run_engines():
+    if not can_run_engines():
         pytest.skip("an engine needs root and conmon")
     folder = Path(tempfile.mkdtemp(prefix="portside-test-"))
     process = EngineProcess(folder)

@@ -16,9 +16,9 @@ _MARK = re.compile(r'["{}\[\]]')
 DOCKERS = frozenset(
     {
         "allow-direct-routing", "api-cors-header", "authorization-plugins", "bip6", "bridge", "builder",
-        "cdi-spec-dirs", "cgroup-parent", "cluster-advertise", "cluster-store", "containerd", "containerd-namespace",
+        "cgroup-parent", "cluster-advertise", "cluster-store", "containerd", "containerd-namespace",
         "containerd-plugin-namespace", "cpu-rt-period", "cpu-rt-runtime", "default-cgroupns-mode", "default-gateway",
-        "default-gateway-v6", "default-ipc-mode", "default-network-opts", "features", "fixed-cidr", "fixed-cidr-v6",
+        "default-gateway-v6", "default-ipc-mode", "default-network-opts", "fixed-cidr", "fixed-cidr-v6",
         "host-gateway-ip", "host-gateway-ips", "ip6tables", "ip-forward-no-drop", "ipv6", "log-format",
         "max-concurrent-uploads", "max-download-attempts", "metrics-addr", "network-control-plane-mtu",
         "node-generic-resources", "raw-logs", "rootless", "selinux-enabled", "storage-opts",

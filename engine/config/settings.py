@@ -85,6 +85,8 @@ class EngineConfig:
     init_path: Path | None = None
     no_new_privileges: bool = False
     seccomp_profile: Path | None = None
+    cdi_folders: tuple[Path, ...] = (Path("/etc/cdi"), Path("/var/run/cdi"))
+    features: dict[str, bool] = field(default_factory=dict)
     max_concurrent_downloads: int = 3
     shutdown_timeout_s: int = 15
 
@@ -92,6 +94,11 @@ class EngineConfig:
     def instance(self) -> str:
         """The name that sets this engine's kernel objects apart."""
         return instance_name(self.data_root)
+
+    @property
+    def used_cdi_folders(self) -> tuple[Path, ...]:
+        """Where CDI's spec files are looked for; nowhere when the feature is switched off."""
+        return self.cdi_folders if self.features.get("cdi", True) else ()
 
     @property
     def bridge(self) -> str:

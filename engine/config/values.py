@@ -150,6 +150,19 @@ def _options(value: object) -> dict[str, str]:
     return {key: _text(item) for key, item in value.items()}
 
 
+def _folders(value: object) -> tuple[Path, ...]:
+    """Return folders; one empty word stands for none."""
+    words = _list(_text)(value)
+    return () if words == ("",) else tuple(_path(word) for word in words)
+
+
+def _features(value: object) -> dict[str, bool]:
+    """Return switches by name; as in Docker those that nothing asks for are allowed."""
+    if not isinstance(value, dict) or not all(isinstance(item, bool) for item in value.values()):
+        raise ValueError("an object of booleans is expected")
+    return dict(value)
+
+
 def _ulimits(value: object) -> tuple[Ulimit, ...]:
     if not isinstance(value, dict):
         raise ValueError("an object of limits is expected")  # noqa: TRY004
@@ -235,6 +248,8 @@ KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "init-path": ("init_path", _path),
     "no-new-privileges": ("no_new_privileges", _boolean),
     "seccomp-profile": ("seccomp_profile", _path),
+    "cdi-spec-dirs": ("cdi_folders", _folders),
+    "features": ("features", _features),
     "max-concurrent-downloads": ("max_concurrent_downloads", _number(1, 100)),
     "shutdown-timeout": ("shutdown_timeout_s", _number(0, 3600)),
     "live-restore": ("", _only(True, _ALWAYS_LIVE)),

@@ -33,6 +33,7 @@ from engine.runtime.mounts import Mounter, unmount
 from engine.runtime.subpath import bind_subpath, release_subpaths
 
 _CREATE_TIMEOUT_S = 60.0
+_HOOKS_MARK = "hooks"
 
 
 @dataclass(frozen=True)
@@ -170,18 +171,15 @@ class Launcher:
         the caller tears down.
         """
         bundle = self.paths.bundle(record.id)
-        shutil.rmtree(bundle, ignore_errors=True)
-        bundle.mkdir(mode=0o711)
-        (self.paths.exits / record.id).unlink(missing_ok=True)
-        release_subpaths(self.paths.subpaths(record.id))  # a crash may have left some
         runtime = self.runtime(record)
         connecting = asyncio.ensure_future(self._networks.connect(sandbox))
         try:
+            await asyncio.to_thread(self._make_bundle, record)
             files = asyncio.to_thread(self._networks.write_files, record, sandbox, self.paths.data(record.id))
             await asyncio.gather(self._mount_root(record), files)
             mounts = await self._mount_sources(record)
             spec = await self._specs.container(record, sandbox, self.cgroup(record), runtime, mounts)
-            (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+            await asyncio.to_thread(_write_spec, bundle, spec)
             await connecting
             pid = await self._create(record, runtime, bundle, saved, fresh=bool(mounts) and not self._root_shared)
         except BaseException:
@@ -189,9 +187,18 @@ class Launcher:
             await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
             raise
         finally:
-            release_subpaths(self.paths.subpaths(record.id))  # the process has its own mounts by now
+            if any(mount.subpath for mount in record.mounts):  # the process has its own mounts by now
+                await asyncio.to_thread(release_subpaths, self.paths.subpaths(record.id))
         on_created(bundle)
         return pid
+
+    def _make_bundle(self, record: ContainerRecord) -> None:
+        """Make an empty bundle, whatever a crash has left of an older one (blocking)."""
+        bundle = self.paths.bundle(record.id)
+        release_subpaths(self.paths.subpaths(record.id))
+        shutil.rmtree(bundle, ignore_errors=True)
+        bundle.mkdir(mode=0o711)
+        (self.paths.exits / record.id).unlink(missing_ok=True)
 
     async def _mount_root(self, record: ContainerRecord) -> None:
         lower = self._images.lower_dirs(record.image_id) if record.image_id else []
@@ -251,7 +258,11 @@ class Launcher:
 
     async def let_go(self, record: ContainerRecord) -> None:
         """Let the process that ``bring_up`` made run its program."""
-        await self.runtime(record).start(record.id)
+        await self.runtime(record).start(record.id, has_hooks=self._has_hooks(record))
+
+    def _has_hooks(self, record: ContainerRecord) -> bool:
+        """Whether the runtime has hooks to call after the start or at the end, which only it does."""
+        return (self.paths.bundle(record.id) / _HOOKS_MARK).exists()
 
     # Down
 
@@ -263,6 +274,8 @@ class Launcher:
         except NotFound:  # its runtime was taken out of the configuration
             runtime = self._runtimes.get()
         state = runtime.state_dir(record.id)
+        if self._has_hooks(record):
+            await runtime.delete(record.id)
         gone = await asyncio.to_thread(self._remove_kernel_state, self.cgroup(record), state)
         if not gone:
             await runtime.delete(record.id)
@@ -332,6 +345,12 @@ def _make_init_layer(top: Path) -> None:
     for name, mode in ((".dockerenv", 0o755), ("dev/console", 0o755)):
         (top / name).touch(mode=mode)
     top.chmod(0o755)
+
+
+def _write_spec(bundle: Path, spec: dict[str, Any]) -> None:
+    if spec.get("hooks", {}).keys() & {"poststart", "poststop"}:
+        (bundle / _HOOKS_MARK).touch()
+    (bundle / "config.json").write_bytes(msgspec.json.encode(spec))
 
 
 def _remove_bundle(bundle: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 
 from engine.containers.signals import parse_signal
-from engine.errors import InvalidArgument, NotSupported
+from engine.errors import Internal, InvalidArgument, NotSupported
 from engine.model.base import given
 from engine.model.container import ContainerConfig, HealthConfig, HostConfig, RestartPolicy
 from engine.runtime import capabilities, devices, seccomp
@@ -92,18 +92,13 @@ def check_restart_policy(policy: RestartPolicy) -> None:
 
 
 def refuse_unsupported(host_config: HostConfig) -> None:
-    """Raise NotSupported, naming the option, for what Portside lacks."""
-    if host_config.device_requests:
-        first = host_config.device_requests[0]
-        wanted = " ".join(f"[{' '.join(item)}]" for item in first.capabilities or [])
-        raise NotSupported(
-            f'DeviceRequests (--gpus, CDI): could not select device driver "{first.driver}" '
-            f"with capabilities: [{wanted}]",
-            hint="give the device nodes with --device",
-        )
+    """Raise NotSupported, naming the option, for what Portside lacks; StorageOpt as moby on a disk without quotas."""
+    for name in given(host_config.storage_opt, {}):
+        if name.lower() != "size":
+            raise Internal(f"Unknown option {name.lower()}")
+        raise Internal("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     for name, value, hint in (
         ("Links (--link)", host_config.links, "put the containers into one network"),
-        ("StorageOpt (--storage-opt)", given(host_config.storage_opt, {}), ""),
         ("Cgroup", host_config.cgroup, ""),
     ):
         if value:

@@ -72,6 +72,7 @@ class SpecDefaults:
     ulimits: tuple[Ulimit, ...] = ()
     seccomp: str = ""
     apparmor_profile: str = DEFAULT_PROFILE
+    cdi_folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,10 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
     }
     if host_config.uts_mode != "host":
         spec["hostname"] = config.hostname
+    if host_config.device_requests:
+        from engine.runtime.devicerequests import add_devices  # few containers ask for such
+
+        add_devices(spec, host_config.device_requests, inputs.defaults.cdi_folders)
     return spec
 
 

@@ -127,7 +127,7 @@ class InfoSource:
             "RuncCommit": {"ID": versions.get("runc", "")},
             "InitCommit": {"ID": ""},
             "SecurityOptions": self._security_options(config),
-            "CDISpecDirs": [],
+            "CDISpecDirs": [str(folder) for folder in config.used_cdi_folders],
             "Warnings": self._warnings(config),
         }
         if config.default_address_pools:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.containers.interfaces import ResolvedImage
 from engine.containers.options import CreateDefaults, build_record
-from engine.errors import InvalidArgument, NotFound, NotSupported
+from engine.errors import Internal, InvalidArgument, NotFound, NotSupported
 from engine.model.base import given
 from engine.model.container import ContainerConfig, ContainerCreateRequest, LogConfig
 from engine.model.image import ImageConfig
@@ -239,9 +239,7 @@ def test_zero_values_ask_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("host_config", "named"),
     [
-        ({"DeviceRequests": [{"Capabilities": [["gpu"]]}]}, "DeviceRequests"),
         ({"Links": ["db:db"]}, "Links"),
-        ({"StorageOpt": {"size": "10G"}}, "StorageOpt"),
         ({"Cgroup": "container:x"}, "Cgroup"),
         ({"VolumeDriver": "nfs"}, "VolumeDriver nfs"),
         ({"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}, "image"),
@@ -252,6 +250,13 @@ def test_what_portside_lacks_is_refused_by_name(host_config: dict[str, Any], nam
     with pytest.raises(NotSupported) as raised:
         create({"HostConfig": host_config})
     assert named in raised.value.message
+
+
+def test_a_size_of_the_root_needs_a_disk_with_quotas() -> None:
+    with pytest.raises(Internal, match="--storage-opt is supported only for overlay over xfs with 'pquota' mount opt"):
+        create({"HostConfig": {"StorageOpt": {"size": "10G"}}})
+    with pytest.raises(Internal, match="Unknown option speed"):
+        create({"HostConfig": {"StorageOpt": {"Speed": "1"}}})
 
 
 def test_unknown_runtime() -> None:
