@@ -1,0 +1,1 @@
+"""The language of Dockerfiles, without I/O."""
