@@ -18,3 +18,7 @@ class ContainerEvents:
         attributes = dict(record.config.labels or {})
         attributes |= {"image": record.config.image, "name": record.name} | more
         self._sink.publish("container", action, record.id, attributes, time_ns=time_ns)
+
+    def publish_prune(self, reclaimed_bytes: int) -> None:
+        """Publish that stopped containers were removed."""
+        self._sink.publish("container", "prune", "", {"reclaimed": str(reclaimed_bytes)})

@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from engine.errors import Conflict, NotFound
+from engine.errors import Conflict, NotFound, Unavailable
 from engine.model.record import ContainerRecord
 from engine.runtime.conmon import AttachSocket
 
@@ -37,6 +37,7 @@ class Container:
         self.removed = asyncio.Event()
         self._attaching: set[asyncio.Future[AttachSocket]] = set()
         self._exit_waiters: set[asyncio.Future[int]] = set()
+        self._removal_waiters: set[asyncio.Future[int]] = set()
 
     @property
     def id(self) -> str:
@@ -114,6 +115,26 @@ class Container:
         for future in list(self._exit_waiters):
             if not future.done():
                 future.set_result(exit_code)
+
+    def next_removal(self) -> asyncio.Future[int]:
+        """Return a future of the exit code, known when the container is removed; it fails when a removal fails."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._removal_waiters.add(future)
+        future.add_done_callback(self._removal_waiters.discard)
+        return future
+
+    def announce_removal(self) -> None:
+        """Wake everyone who waits for the removal."""
+        self.removed.set()
+        for future in list(self._removal_waiters):
+            if not future.done():
+                future.set_result(self.record.state.exit_code)
+
+    def fail_removal(self, error: BaseException) -> None:
+        """Tell everyone who waits for the removal that it has failed."""
+        for future in list(self._removal_waiters):
+            if not future.done():
+                future.set_exception(Unavailable(str(error)))
 
     def next_attachment(self) -> asyncio.Future[AttachSocket]:
         """Return a future of a connection to the next process, made before its program runs."""

@@ -21,15 +21,12 @@ from engine.containers.lifecycle import Lifecycle
 from engine.containers.reconcile import Verdict, empty_trash, judge_all, started_ns, sweep
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
+from engine.containers.stopping import SIGKILL, Stopper
 from engine.containers.store import ContainerStore
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError, Unavailable
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest
 from engine.model.record import ContainerRecord
 
-SIGKILL = 9
-SIGTERM = 15
-DEFAULT_STOP_TIMEOUT_S = 10
-KILL_TIMEOUT_S = 10.0
 REMOVE_STOP_TIMEOUT_S = 3
 
 
@@ -58,7 +55,9 @@ class ContainerManager:
         self._events = events
         self.index = index
         self._creator = creator
+        self._stopper = Stopper(lifecycle, launcher, store, events)
         self._containers: dict[str, Container] = {}
+        self._pruning = False
         lifecycle.remove = self._remove_by_itself
 
     # At start
@@ -217,11 +216,12 @@ class ContainerManager:
         container.removing = True
         try:
             if container.is_running or container.is_restarting:
-                await self._kill_and_wait(container)
+                await self._stopper.kill_and_wait(container)
             async with container.lock:
                 await self._remove_locked(container, volumes=volumes)
-        except BaseException:
+        except BaseException as error:
             container.removing = False
+            container.fail_removal(error)
             raise
 
     def _still_alive(self, container: Container) -> Conflict:
@@ -253,7 +253,7 @@ class ContainerManager:
             container.drop_attachments(f"No such container: {record.id}")
             container.exited.set()
             container.announce_exit(record.state.exit_code)
-            container.removed.set()
+            container.announce_removal()
         await self._launcher.discard(record)
         self._events.publish(record, "destroy")
 
@@ -264,7 +264,21 @@ class ContainerManager:
                     await self._volumes.remove_anonymous(mount.name)
 
     async def prune(self, accepts: Callable[[ContainerRecord], bool]) -> tuple[list[str], int]:
-        """Remove stopped containers that ``accepts`` takes; return their IDs and the bytes that came free."""
+        """Remove stopped containers that ``accepts`` takes; return their IDs and the bytes that came free.
+
+        Raises Conflict while another prune is at work.
+        """
+        if self._pruning:
+            raise Conflict("a prune operation is already running")
+        self._pruning = True
+        try:
+            removed, freed = await self._prune(accepts)
+        finally:
+            self._pruning = False
+        self._events.publish_prune(freed)
+        return removed, freed
+
+    async def _prune(self, accepts: Callable[[ContainerRecord], bool]) -> tuple[list[str], int]:
         removed: list[str] = []
         freed = 0
         for container in self.all():
@@ -294,46 +308,7 @@ class ContainerManager:
         number = parse_signal(signal) if signal else 0
         if not container.is_running and not container.is_restarting:
             raise NotModified("container is already stopped")
-        await self._stop(container, timeout_s, number)
-
-    async def _stop(self, container: Container, timeout_s: int | None, number: int = 0) -> None:
-        config = container.record.config
-        if timeout_s is None:
-            timeout_s = config.stop_timeout if isinstance(config.stop_timeout, int) else DEFAULT_STOP_TIMEOUT_S
-        if not number:
-            number = (
-                parse_signal(config.stop_signal)
-                if isinstance(config.stop_signal, str) and config.stop_signal
-                else SIGTERM
-            )
-        if await self._stop_restarting(container):
-            return
-        exited = container.next_exit()
-        try:
-            if container.is_running:
-                await self._send(container, number)
-                try:
-                    await asyncio.wait_for(asyncio.shield(exited), None if timeout_s < 0 else timeout_s)
-                except TimeoutError:
-                    await self._kill_and_wait(container)
-        finally:
-            exited.cancel()
-        self._events.publish(container.record, "stop")
-
-    async def _stop_restarting(self, container: Container) -> bool:
-        """End a container's wait for its next start; returns whether it waited."""
-        if not container.is_restarting:
-            return False
-        async with container.lock:
-            if not container.is_restarting:
-                return False
-            self._lifecycle.cancel_restart(container)
-            container.record.manually_stopped = True
-            container.record.state.status = "exited"
-            await self._store.save(container.record)
-            self._lifecycle.changed(container)
-        self._events.publish(container.record, "stop")
-        return True
+        await self._stopper.stop(container, timeout_s, number)
 
     async def restart(self, container_ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         """Stop a container if it runs, then start it; one that removes itself is kept."""
@@ -342,7 +317,7 @@ class ContainerManager:
         container.is_kept = True
         try:
             if container.is_running or container.is_restarting:
-                await self._stop(container, timeout_s, number)
+                await self._stopper.stop(container, timeout_s, number)
             with suppress(NotModified):
                 await self._lifecycle.start(container)
         finally:
@@ -359,55 +334,13 @@ class ContainerManager:
         if not container.is_running:
             if container.is_restarting:
                 container.record.manually_stopped = True
-                await self._stop_restarting(container)
+                await self._stopper.stop_restarting(container)
                 return
             raise Conflict(f"cannot kill container: {container_ref}: container {container.id} is not running")
         if number == SIGKILL:
-            await self._kill_and_wait(container)
+            await self._stopper.kill_and_wait(container)
         else:
-            await self._send(container, number)
-
-    async def _send(self, container: Container, number: int) -> None:
-        record = container.record
-        stop_signal = record.config.stop_signal
-        has_stop_signal = isinstance(stop_signal, str) and bool(stop_signal)
-        ends = number == SIGKILL or not has_stop_signal or parse_signal(str(stop_signal)) == number
-        if ends:
-            record.state.stopped_by_user = True
-            record.manually_stopped = True
-            self._store.save_soon(record)
-        container.signal(number)
-        if ends and record.state.status == "paused":
-            await self._thaw(container)
-        self._events.publish(record, "kill", signal=str(number))
-
-    async def _thaw(self, container: Container) -> None:
-        """Let a paused container go on so that it can end; it may end while the runtime still looks at it."""
-        record = container.record
-        try:
-            await self._launcher.resume(record)
-        except PortsideError:
-            if container.signal(0):
-                raise
-        if record.state.status == "paused":
-            record.state.status = "running"
-            self._lifecycle.changed(container)
-            self._events.publish(record, "unpause")
-
-    async def _kill_and_wait(self, container: Container) -> None:
-        if await self._stop_restarting(container):
-            return
-        exited = container.next_exit()
-        try:
-            if not container.is_running:
-                return
-            await self._send(container, SIGKILL)
-            try:
-                await asyncio.wait_for(asyncio.shield(exited), KILL_TIMEOUT_S)
-            except TimeoutError:
-                raise Internal("tried to kill container, but did not receive an exit event") from None
-        finally:
-            exited.cancel()
+            await self._stopper.send(container, number)
 
     async def pause(self, container_ref: str) -> None:
         """Freeze a container's processes; raises Conflict unless it runs unpaused."""
@@ -448,7 +381,7 @@ class ContainerManager:
         if condition not in ("", "not-running", "next-exit", "removed"):
             raise InvalidArgument(f"invalid condition: {condition!r}".replace("'", '"'))
         if condition == "removed":
-            return asyncio.ensure_future(_wait_removed(container))
+            return container.next_removal()
         if condition != "next-exit" and not container.is_running and not container.is_restarting:
             done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             done.set_result(container.record.state.exit_code)
@@ -521,11 +454,6 @@ def _way_out(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space: portside system prune"
     return ""
-
-
-async def _wait_removed(container: Container) -> int:
-    await container.removed.wait()
-    return container.record.state.exit_code
 
 
 async def _wait_stopped(container: Container) -> int:

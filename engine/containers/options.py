@@ -7,6 +7,7 @@ Decides only: nothing is made and nothing is looked up but what the caller hands
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from msgspec import UNSET
@@ -249,8 +250,8 @@ def _fill_in(
     if find_container is not None:
         for attribute in ("pid_mode", "ipc_mode", "network_mode"):
             setattr(host_config, attribute, _by_id(getattr(host_config, attribute), find_container))
-        if validate.is_container_mode(host_config.network_mode):
-            shared = find_container(host_config.network_mode.removeprefix("container:"))
+        shared = _shared(host_config.network_mode, find_container)
+        if shared is not None:
             config.hostname, config.domainname = shared.config.hostname, shared.config.domainname
     host_config.oom_kill_disable = bool(host_config.oom_kill_disable)
     host_config.log_config = settle_log_config(host_config.log_config, defaults.log)
@@ -275,12 +276,17 @@ def _cgroupns_mode(host_config: HostConfig, defaults: CreateDefaults, host: Host
 
 
 def _by_id(mode: str, find_container: FindContainer) -> str:
+    """Return a mode with its container's ID, which a new name does not change; a missing one may come yet."""
+    shared = _shared(mode, find_container)
+    return f"container:{shared.id}" if shared is not None else mode
+
+
+def _shared(mode: str, find_container: FindContainer) -> ContainerRecord | None:
     if not validate.is_container_mode(mode):
-        return mode
-    try:
-        return f"container:{find_container(mode.removeprefix('container:')).id}"
-    except NotFound as error:
-        raise NotFound(error.message, hint="name a container that exists") from error
+        return None
+    with suppress(NotFound, InvalidArgument):
+        return find_container(mode.removeprefix("container:"))
+    return None
 
 
 def _networks(work: _Request) -> dict[str, EndpointSettings]:

@@ -15,7 +15,7 @@ from typing import Any
 from engine.containers.copyup import copy_up
 from engine.containers.interfaces import Sandbox
 from engine.containers.paths import ContainerPaths
-from engine.errors import Conflict, InvalidArgument
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound
 from engine.model.execution import ExecCreateRequest
 from engine.model.record import ContainerRecord
 from engine.runtime import apparmor, syscalls
@@ -75,13 +75,21 @@ class ContainerSpecs:
         mode = record.host_config.ipc_mode if kind == "ipc" else record.host_config.pid_mode
         if not mode.startswith("container:"):
             return None
-        other = self._find(mode.removeprefix("container:"))
+        donor = mode.removeprefix("container:")
+        try:
+            return self._donor(donor, kind)
+        except (NotFound, Conflict, InvalidArgument) as error:
+            # moby finds out about PID namespaces where every fault counts as one of its own.
+            wrapped = Internal if kind == "pid" else InvalidArgument if isinstance(error, NotFound) else type(error)
+            raise wrapped(error.message, hint=error.hint) from error
+
+    def _donor(self, donor: str, kind: str) -> ContainerRecord:
+        other = self._find(donor)
         if other.state.status not in ("running", "paused") or not other.state.pid:
-            raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
+            raise Conflict(f"container {donor} is not running")
         if kind == "ipc" and other.host_config.ipc_mode not in ("shareable", "host"):
             raise InvalidArgument(
-                f"cannot join IPC of container {other.id}: non-shareable IPC "
-                "(hint: use IpcMode:shareable for the donor container)"
+                f"container {donor}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
             )
         return other
 

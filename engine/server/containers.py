@@ -93,8 +93,18 @@ class ContainersApi:
             Route("POST", "/containers/{name}/update", self.update),
             Route("POST", "/containers/{name}/resize", self.resize),
             Route("POST", "/containers/{name}/attach", self.attach),
+            Route("GET", "/containers/{name}/checkpoints", self.checkpoints, since=(1, 25)),
+            Route("POST", "/containers/{name}/checkpoints", self.checkpoints, since=(1, 25)),
+            Route("DELETE", "/containers/{name}/checkpoints/{checkpoint}", self.checkpoints, since=(1, 25)),
             Route("DELETE", "/containers/{name}", self.remove),
         ]
+
+    async def checkpoints(self, request: web.Request) -> web.StreamResponse:
+        """``CheckpointList``, ``CheckpointCreate`` and ``CheckpointDelete``: 501, as without experimental features."""
+        raise NotSupported(
+            "This experimental feature is disabled by default. "
+            "Start the Docker daemon in experimental mode in order to enable it."
+        )
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """``ContainerCreate``: 201 with ID and warnings."""

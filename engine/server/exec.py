@@ -11,7 +11,7 @@ from engine.errors import InvalidArgument, PortsideError
 from engine.model.container import IdResponse
 from engine.model.execution import ExecCreateRequest, ExecStartRequest
 from engine.server.hijack import RAW_STREAM, HijackResponse
-from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_int
+from engine.server.http import Route, api_version, decode_body, empty_response, json_response
 from engine.wire.frames import STDOUT, encode_frame
 
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
@@ -82,14 +82,25 @@ class ExecApi:
         return json_response(self._execs.inspect(request.match_info["id"]))
 
 
+_UINT32, _UINT32_DIGITS = 2**32 - 1, 40
+_MAX_SIZE = 2**16 - 1
+
+
 def terminal_size(request: web.Request) -> tuple[int, int]:
-    """Return rows and columns from the query's ``h`` and ``w``; raises InvalidArgument when one is missing."""
+    """Return rows and columns from the query's ``h`` and ``w``, at most what the kernel takes.
+
+    Raises InvalidArgument with moby's text when one is missing, no number, negative or above 32 bits.
+    """
     size = []
-    for name in ("h", "w"):
-        value = query_int(request, name)
-        if value is None:
-            raise InvalidArgument(f'strconv.ParseUint: parsing "{request.query.get(name, "")}": invalid syntax')
-        if not 0 <= value <= 0xFFFF:
-            raise InvalidArgument(f'strconv.ParseUint: parsing "{value}": value out of range')
-        size.append(value)
+    for name, what in (("h", "height"), ("w", "width")):
+        text = request.query.get(name, "")
+        digits = text.removeprefix("-")
+        reason = ""
+        if not (digits.isascii() and digits.isdigit()):
+            reason = "invalid syntax"
+        elif text.startswith("-") or len(digits) > _UINT32_DIGITS or int(digits) > _UINT32:
+            reason = "value out of range"
+        if reason:
+            raise InvalidArgument(f'invalid resize {what} "{text}": {reason}')
+        size.append(min(int(digits), _MAX_SIZE))
     return size[0], size[1]

@@ -188,8 +188,8 @@ def test_names_of_joined_containers_become_ids() -> None:
     assert host_config.pid_mode == host_config.ipc_mode == host_config.network_mode == "container:" + "f" * 64
     assert record.config.hostname == "dbhost"
     assert record.networks == {}
-    with pytest.raises(NotFound, match="No such container: gone"):
-        create({"HostConfig": {"PidMode": "container:gone"}})
+    record, _ = create({"HostConfig": {"PidMode": "container:gone"}})  # it may come before the start
+    assert record.host_config.pid_mode == "container:gone"
 
 
 def test_log_options_come_from_the_engine_s_default() -> None:
