@@ -19,6 +19,8 @@ from aiohttp import web
 
 from engine.config import EngineConfig, RuntimeSetting
 from engine.containers.announce import ContainerEvents
+from engine.containers.archive import ContainerArchives
+from engine.containers.copies import Copies
 from engine.containers.creator import Creator
 from engine.containers.execs import ExecManager
 from engine.containers.health import HealthMonitor
@@ -57,6 +59,7 @@ from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
+from engine.server.archive import ArchiveApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
@@ -139,6 +142,7 @@ class Engine:
         )
         self._volumes = VolumeManager(config.data_root / "volumes", self._database, self._events)
         specs = ContainerSpecs(self._paths, self._host, _spec_defaults(config), index.find)
+        self._copies = Copies()
         launcher = Launcher(
             self._paths,
             config.instance,
@@ -149,6 +153,7 @@ class Engine:
             self._networks,
             self._volumes,
             specs,
+            self._copies,
         )
         store = ContainerStore(self._database)
         announce = ContainerEvents(self._events)
@@ -178,6 +183,9 @@ class Engine:
         )
         self._questions = ContainerQuestions(
             self._containers, launcher, self._images, self._networks, announce, self._host.cgroups.version
+        )
+        self._archives = ContainerArchives(
+            self._containers, self._images, self._volumes, self._paths, self._copies, announce
         )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(
@@ -223,6 +231,7 @@ class Engine:
             system,
             EventsApi(self._events),
             ContainersApi(self._containers, self._questions, self._listing, self._paths, self._inotify),
+            ArchiveApi(self._archives),
             ExecApi(self._execs),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             NetworksApi(self._networks),
@@ -312,6 +321,7 @@ class Engine:
         except PortsideError as error:
             log.warning("networks are not closed in order: %s", error.message)
         self._inotify.close()
+        self._copies.close()
         self._mounter.close()
         self._runtimes.close()
         self._database.close()

@@ -114,14 +114,17 @@ class Volumes(Protocol):
         it counts as used by ``container_id``, so that it cannot go before the container is stored.
         """
 
-    async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
+    async def mount(
+        self, name: str, container_id: str, *, destination: str = "", read_write: bool = True, holder: str = ""
+    ) -> Path:
         """Make a volume usable by a container that starts (mount options, drivers); return its path.
 
-        ``destination`` and ``read_write`` are for the event.
+        ``destination`` and ``read_write`` are for the event. ``holder`` names who uses it where that is not the
+        running container but a copy of its files.
         """
 
-    async def unmount(self, name: str, container_id: str) -> None:
-        """Say that a container no longer uses a volume; not being mounted is no error."""
+    async def unmount(self, name: str, container_id: str, *, holder: str = "") -> None:
+        """Say that a container, or ``holder``, no longer uses a volume; not being mounted is no error."""
 
     def is_mounted_on_use(self, name: str) -> bool:
         """Whether a volume is a mount of its own while it is used (options of its driver), not just a folder."""

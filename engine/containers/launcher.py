@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engine.containers.copies import Copies
 from engine.containers.copyup import copy_up, needs_copy
 from engine.containers.failures import start_error
 from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
@@ -81,6 +82,7 @@ class Launcher:
         networks: Networks,
         volumes: Volumes,
         specs: Specs,
+        copies: Copies,
     ) -> None:
         """Wire the parts; makes the folders that all containers share (blocking)."""
         self.paths = paths
@@ -92,6 +94,7 @@ class Launcher:
         self._networks = networks
         self._volumes = volumes
         self._specs = specs
+        self._copies = copies
         self._root_shared = _is_root_shared()
         for folder in (paths.containers, paths.bundles, paths.exits, paths.runtime_state, paths.trash):
             folder.mkdir(mode=0o710, parents=True, exist_ok=True)
@@ -269,6 +272,7 @@ class Launcher:
     async def tear_down(self, record: ContainerRecord) -> None:
         """Take back all that ``bring_up`` made but the network; nothing there is no error."""
         bundle = self.paths.bundle(record.id)
+        await self._copies.leave(record.id)
         try:
             runtime = self.runtime(record)
         except NotFound:  # its runtime was taken out of the configuration

@@ -71,6 +71,16 @@ class ContainerPaths:
         """Return the shared memory of a container that shares it."""
         return self.bundles / container_id / "shm"
 
+    @property
+    def view(self) -> Path:
+        """An empty folder where each copy mounts its view of a container, in a namespace of its own."""
+        return self.exec_root / "view"
+
+    @property
+    def image_view(self) -> Path:
+        """The same for an image that is mounted in a container."""
+        return self.exec_root / "image-view"
+
     def subpaths(self, container_id: str) -> Path:
         """Return where parts of volumes are bound while a container is made; nothing beneath is ever deleted."""
         return self.exec_root / "subpaths" / container_id

@@ -1,4 +1,4 @@
-"""System calls that Python does not have: mount, umount2, unshare, setns, syncfs.
+"""System calls that Python does not have: mount, umount2, mount_setattr, unshare, setns, syncfs, prctl.
 
 Each raises OSError with the path it was about; the callers translate. Knows no container.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import sys
 
 MS_RDONLY = 0x1
 MS_NOSUID = 0x2
@@ -22,6 +24,12 @@ MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 CLONE_FS = 0x200
 CLONE_NEWNS = 0x20000
+
+MOUNT_ATTR_RDONLY = 0x1
+_SYS_MOUNT_SETATTR = 442  # the same number on every architecture
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -50,6 +58,19 @@ def umount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags | UMOUNT_NOFOLLOW), target)
 
 
+class _MountAttr(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
+
+
+def make_read_only(target: str) -> None:
+    """Make a mount and all beneath it read-only (mount_setattr(2), kernel 5.12)."""
+    wanted = _MountAttr(MOUNT_ATTR_RDONLY, 0, 0, 0)
+    found = _libc.syscall(
+        _SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted)
+    )
+    _check(found, target)
+
+
 def unshare(flags: int) -> None:
     """Call unshare(2) for the calling thread."""
     _check(_libc.unshare(flags), "unshare")
@@ -63,3 +84,10 @@ def setns(fd: int, kind: int) -> None:
 def syncfs(fd: int) -> None:
     """Write out the file system that ``fd`` is on (blocking)."""
     _check(_libc.syncfs(fd), "syncfs")
+
+
+def end_with(parent_pid: int) -> None:
+    """Have this process killed when its parent is, so that it never outlives an engine."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit(1)  # the parent was killed before this process could ask

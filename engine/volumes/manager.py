@@ -225,7 +225,9 @@ class VolumeManager:
         """See ``Volumes.is_mounted_on_use``."""
         return name in self._records and needs_mount(self._records[name].options)
 
-    async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
+    async def mount(
+        self, name: str, container_id: str, *, destination: str = "", read_write: bool = True, holder: str = ""
+    ) -> Path:
         """See ``Volumes.mount``; raises NotFound, or Unavailable when the mount fails."""
         async with self._locks.one(name):
             record = self._find(name, "get")
@@ -234,7 +236,7 @@ class VolumeManager:
                 await asyncio.to_thread(mount_volume, record.options or {}, path)
             elif not path.exists():
                 await asyncio.to_thread(self._folders.make, name)
-            self._mounted.setdefault(name, set()).add(container_id)
+            self._mounted.setdefault(name, set()).add(holder or container_id)
         attributes = {
             "driver": record.driver,
             "container": container_id,
@@ -245,12 +247,13 @@ class VolumeManager:
         self._events.publish("volume", "mount", name, attributes)
         return path
 
-    async def unmount(self, name: str, container_id: str) -> None:
+    async def unmount(self, name: str, container_id: str, *, holder: str = "") -> None:
         """See ``Volumes.unmount``."""
         async with self._locks.one(name):
-            _discard(self._held, name, container_id)
+            if not holder:
+                _discard(self._held, name, container_id)
             record = self._records.get(name)
-            if not _discard(self._mounted, name, container_id) or record is None:
+            if not _discard(self._mounted, name, holder or container_id) or record is None:
                 return
             if name not in self._mounted and needs_mount(record.options):
                 await asyncio.to_thread(self._unmount, self._folders.data(name))
