@@ -182,7 +182,13 @@ class Engine:
             creator,
         )
         self._questions = ContainerQuestions(
-            self._containers, launcher, self._images, self._networks, announce, self._host.cgroups.version
+            self._containers,
+            launcher,
+            self._images,
+            self._networks,
+            announce,
+            self._host.cgroups.version,
+            self._lifecycle.spawn,
         )
         self._archives = ContainerArchives(
             self._containers, self._images, self._volumes, self._paths, self._copies, announce

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
 from engine.containers.interfaces import ImageSource, Networks
 from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
-from engine.containers.stats import StatsReader
+from engine.containers.statistics import Spawn, Statistics
 from engine.containers.top import refuse_restarting, top
 from engine.containers.views import inspect_view
 from engine.errors import InvalidArgument, NotFound
@@ -31,14 +30,15 @@ class ContainerQuestions:
         networks: Networks,
         events: ContainerEvents,
         cgroup_version: int,
+        spawn: Spawn,
     ) -> None:
-        """Ask about those of ``containers``."""
+        """Ask about those of ``containers``; ``spawn`` runs what goes on in the background."""
         self._containers = containers
         self._launcher = launcher
         self._images = images
         self._networks = networks
         self._events = events
-        self._cgroup_version = cgroup_version
+        self.statistics = Statistics(lambda item: launcher.cgroup(item.record), cgroup_version, spawn)
 
     def image_id(self, image_ref: str) -> str | None:
         """Return the ID of the image that a reference means, None when there is none."""
@@ -82,10 +82,3 @@ class ContainerQuestions:
         found = await top(pids or [container.record.state.pid], ps_arguments)
         self._events.publish(container.record, "top")
         return found
-
-    async def stats(self, container: Container) -> dict[str, Any] | None:
-        """Return a running container's figures of this moment, None when it does not run."""
-        if not container.is_running:
-            return None
-        reader = StatsReader(self._launcher.cgroup(container.record), version=self._cgroup_version)
-        return await asyncio.to_thread(reader.read, container.record.state.pid)

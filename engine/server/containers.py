@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -20,7 +20,6 @@ from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
-from engine.containers.stats import stopped, with_previous
 from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
 from engine.model.container import (
     ContainerCreateRequest,
@@ -37,7 +36,6 @@ from engine.runtime.inotify import Inotify
 from engine.server.exec import stream_type, terminal_size
 from engine.server.hijack import HijackedStream, HijackResponse
 from engine.server.http import (
-    JsonStream,
     Route,
     api_version,
     decode_body,
@@ -50,7 +48,6 @@ from engine.server.http import (
 from engine.wire.filters import match_labels, parse_filters
 from engine.wire.times import parse_moment
 
-_STATS_EVERY_S = 1.0
 _MAX_EMPTY_BODY = 7  # bytes: what moby lets pass as no body
 
 
@@ -329,25 +326,25 @@ class ContainersApi:
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """``ContainerStats``: once a second, or once with ``stream=0`` (``one-shot``: without the second before)."""
         container = self._manager.get(request.match_info["name"])
-        stream = query_bool(request, "stream", default=True)
+        is_stream = query_bool(request, "stream", default=True)
         one_shot = query_bool(request, "one-shot") and api_version(request) >= (1, 41)
-        if one_shot and stream:
+        if one_shot and is_stream:
             raise InvalidArgument("cannot have stream=true and one-shot=true")
-        answer = JsonStream(request)
-        before: dict[str, Any] | None = None
-        if not stream and not one_shot:
-            before = await self._questions.stats(container)
-            await asyncio.sleep(_STATS_EVERY_S)
-        while container.id and not container.removed.is_set():
-            body = await self._questions.stats(container)
-            item = stopped(container.name, container.id) if body is None else None
-            await answer.send(item or with_previous(body or {}, before, container.name, container.id))
-            if not stream:
-                break
-            before = body
-            await asyncio.sleep(_STATS_EVERY_S)
-        await answer.response.write_eof()
-        return answer.response
+        statistics = self._questions.statistics
+        if not is_stream and (one_shot or not container.is_running):
+            return raw_json_response(await statistics.once(container))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        async with aclosing(statistics.stream(container)) as figures:
+            if is_stream:
+                await response.prepare(request)
+            else:
+                await anext(figures, None)  # only the second one knows what came before
+                last = await anext(figures, None)
+                return raw_json_response(last or await statistics.once(container))
+            async for item in figures:
+                await response.write(item)
+        await response.write_eof()
+        return response
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``ContainerList``."""

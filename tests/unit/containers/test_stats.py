@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.containers.stats import StatsReader, memory_total, network_counters, stopped, with_previous
+from engine.containers.stats import StatsReader, memory_total, network_counters, no_figures, with_previous
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -31,7 +31,7 @@ def test_the_first_version_of_control_groups(tmp_path: Path) -> None:
             "memory/portside/c/memory.usage_in_bytes": "4096\n",
             "memory/portside/c/memory.max_usage_in_bytes": "8192\n",
             "memory/portside/c/memory.limit_in_bytes": "1048576\n",
-            "memory/portside/c/memory.stat": "cache 1\ntotal_inactive_file 7\n",
+            "memory/portside/c/memory.stat": "cache 1\ntotal_inactive_file 7\nswap 9\n",
             "memory/portside/c/memory.failcnt": "0\n",
             "pids/portside/c/pids.current": "5\n",
             "pids/portside/c/pids.max": "max\n",
@@ -52,8 +52,10 @@ def test_the_first_version_of_control_groups(tmp_path: Path) -> None:
         "usage": 4096,
         "max_usage": 8192,
         "limit": 1048576,
-        "stats": {"cache": 1, "total_inactive_file": 7},
+        "stats": body["memory_stats"]["stats"],
     }
+    table = body["memory_stats"]["stats"]
+    assert (len(table), table["cache"], table["total_inactive_file"], table["rss"]) == (32, 1, 7, 0)
     assert body["pids_stats"] == {"current": 5}
     assert body["blkio_stats"]["io_service_bytes_recursive"] == [
         {"major": 8, "minor": 0, "op": "read", "value": 11},
@@ -86,10 +88,12 @@ def test_the_second_version_of_control_groups(tmp_path: Path) -> None:
     assert body["cpu_stats"]["throttling_data"]["throttled_time"] == 4000
     assert body["memory_stats"] == {
         "usage": 4096,
-        "stats": {"anon": 5, "inactive_file": 7},
+        "stats": body["memory_stats"]["stats"],
         "failcnt": 2,
         "limit": memory_total(),
     }
+    table = body["memory_stats"]["stats"]
+    assert (len(table), table["anon"], table["inactive_file"], table["slab"]) == (31, 5, 7, 0)
     assert body["pids_stats"] == {"current": 5, "limit": 64}
     assert body["blkio_stats"]["io_service_bytes_recursive"] == [
         {"major": 8, "minor": 16, "op": "read", "value": 1},
@@ -102,11 +106,11 @@ def test_what_is_unlimited_shows_the_hosts_memory_and_no_limit_of_processes(tmp_
     write(tmp_path, {"memory/portside/c/memory.limit_in_bytes": "9223372036854771712\n"})
     assert read(tmp_path, 1)["memory_stats"]["limit"] == memory_total()
     write(tmp_path, {"portside/c/pids.max": "max\n"})
-    assert read(tmp_path, 2)["pids_stats"] == {"current": 0, "limit": 2**64 - 1}
+    assert read(tmp_path, 2)["pids_stats"] == {"limit": 2**64 - 1}
 
 
 def test_a_control_group_that_has_gone_reads_as_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path, 1)["memory_stats"]["usage"] == 0
+    assert read(tmp_path, 1)["memory_stats"].get("usage", 0) == 0
     assert read(tmp_path, 2)["cpu_stats"]["cpu_usage"]["total_usage"] == 0
 
 
@@ -124,7 +128,7 @@ def test_a_reading_carries_the_one_before() -> None:
 
 
 def test_what_is_stopped_has_empty_figures() -> None:
-    body = stopped("web", "c1")
+    body = with_previous(no_figures(), None, "web", "c1")
     assert body["memory_stats"] == body["pids_stats"] == {}
     assert body["read"] == body["preread"] == "0001-01-01T00:00:00Z"
     assert set(body["blkio_stats"].values()) == {None}
