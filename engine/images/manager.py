@@ -36,12 +36,23 @@ class ImageUsers(Protocol):
         """Return (container ID, name, whether it runs) of each container made from an image."""
 
 
+class LayerKeeper(Protocol):
+    """Who needs layers that no image has (the build cache)."""
+
+    def kept_chains(self) -> set[str]:
+        """Return the chain IDs of the layers that must stay."""
+
+
 class NoUsers:
     """Nobody, until the composition root says otherwise."""
 
     def containers_using(self, image_id: str) -> list[tuple[str, str, bool]]:
         """Return nothing."""
         return []
+
+    def kept_chains(self) -> set[str]:
+        """Return nothing."""
+        return set()
 
 
 class ImageManager:
@@ -55,6 +66,7 @@ class ImageManager:
         self.table = ImageTable(database)
         self.events = events
         self.users: ImageUsers = NoUsers()
+        self.keeper: LayerKeeper = NoUsers()
         self._files: dict[str, ImageFile] = {}
         self._workers = 0
         self._is_collection_due = False
@@ -257,7 +269,7 @@ class ImageManager:
                 if not self.users.containers_using(record.id):
                     await self.table.delete(record.id)
             images = [*self.table.all(), *self.table.hidden()]
-            used = {chain for image in images for chain in image.layers}
+            used = {chain for image in images for chain in image.layers} | self.keeper.kept_chains()
             unused = [layer for layer in self.layers.all() if layer.chain_id not in used]
             folders = await self.layers.forget(unused)
             kept = {image.id for image in images} | {image.manifest for image in images}

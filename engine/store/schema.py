@@ -14,4 +14,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE events (seq INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, record BLOB NOT NULL);
     CREATE INDEX events_by_time ON events (time_ns);
     """,
+    """
+    CREATE TABLE build_cache (key TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE builds (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    """,
 )
