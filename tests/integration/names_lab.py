@@ -6,18 +6,21 @@ import os
 import random
 import socket
 import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TypeVar
 
-from engine.networks.naming import ContainerNames, EndpointNames
+from engine.networks.naming import ContainerNames, EndpointNames, Upstream
 from engine.runtime import netlink, netns
 
 T = TypeVar("T")
 A, PTR, MX, TXT, AAAA = 1, 12, 15, 16, 28
-TIMEOUT_S = 5.0
+TIMEOUT_S = 15.0
 
 
 @dataclass
@@ -146,3 +149,113 @@ def endpoint(
 def names(*endpoints: EndpointNames, **options: object) -> ContainerNames:
     """Return what is known of a container."""
     return ContainerNames(endpoints, **options)  # type: ignore[arg-type]
+
+
+def process_behind(folder: Path, *, maker: int = 0) -> int:
+    """Return the ID of the process that answers names for an engine with this exec root; 0 for none.
+
+    ``maker`` is the engine that started it, if not the present process: until the other one has begun to
+    listen itself, the kernel names that.
+    """
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            try:
+                probe.connect(str(folder / "names.sock"))
+            except OSError:
+                return 0
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid = int(struct.unpack("3i", credentials)[0])
+        if pid != (maker or os.getpid()):
+            return pid
+        time.sleep(0.005)
+
+
+Behaviour = Callable[[bytes], "list[bytes]"]
+
+
+def answering(address: str) -> Behaviour:
+    """Answer every question with one address."""
+
+    def behave(query: bytes) -> list[bytes]:
+        return [build_reply(query, address)]
+
+    return behave
+
+
+def build_reply(query: bytes, address: str = "", *, code: int = 0, truncated: bool = False) -> bytes:
+    """Return an answer to a query."""
+    end = read_name(query, 12)[1] + 4
+    flags = 0x8180 | code | (0x0200 if truncated else 0)
+    head = query[:2] + struct.pack("!5H", flags, 1, 1 if address else 0, 0, 0)
+    record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + ip_address(address).packed if address else b""
+    return head + query[12:end] + record
+
+
+class Server:
+    """A server of names elsewhere, by UDP and TCP on one port; ``behave`` says what goes back for a query."""
+
+    def __init__(self, behave: Behaviour, *, fd: int | None = None, address: str = "127.0.0.1", port: int = 0) -> None:
+        self.behave = behave
+        self.queries: list[bytes] = []
+        self.callers: list[str] = []
+        self.by_tcp = 0
+        self.udp, self.tcp = within(fd, lambda: _open_pair(address, port))
+        self.port = self.udp.getsockname()[1]
+        self._threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
+        for thread in self._threads:
+            thread.start()
+
+    def upstream(self, *, from_host: bool = True) -> Upstream:
+        return Upstream(ip_address(self.udp.getsockname()[0]), from_host=from_host, port=self.port)
+
+    def _serve_udp(self) -> None:
+        with suppress(OSError):
+            while True:
+                query, sender = self.udp.recvfrom(65535)
+                if not query:
+                    return
+                self.queries.append(query)
+                self.callers.append(sender[0])
+                for reply in self.behave(query):
+                    self.udp.sendto(reply, sender)
+
+    def _serve_tcp(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, sender = self.tcp.accept()
+                with caller, suppress(OSError):
+                    query = read_message(caller)
+                    self.queries.append(query)
+                    self.callers.append(sender[0])
+                    self.by_tcp += 1
+                    for reply in self.behave(query):
+                        caller.sendall(len(reply).to_bytes(2, "big") + reply)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for raw in (self.udp, self.tcp):
+            with suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self.udp.close()
+        self.tcp.close()
+
+
+def _open_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    for _ in range(50):
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind((address, port))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind((address, tcp.getsockname()[1]))
+        except OSError:
+            tcp.close()
+            udp.close()
+            continue
+        tcp.listen(64)
+        return udp, tcp
+    raise OSError("no port is free for both protocols")

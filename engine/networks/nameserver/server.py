@@ -285,6 +285,7 @@ class Server:
         if engine is not None:
             self.seen_engine = True
             self.engines[engine] = b""
+            self.loop.first.add(engine.fileno())  # who asks after a change must hear of it
             self.loop.watch(engine, IN, lambda events: self.command(engine))
 
     def command(self, engine: _socket.socket) -> None:
