@@ -1,4 +1,4 @@
-"""The desktop's composition root: ``portside-desktop``."""
+"""The desktop's composition root: everything that ``portside-desktop`` is made of."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
+from desktop import lean
 from desktop.messages import Message, explain
 from desktop.theme import style
 from desktop.theme.tokens import DARK, LIGHT, Tokens
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 PAGES = ("containers", "images")
 EXIT_USAGE = 2
+_SETTLED_AFTER_S = 5.0
+_SETTLING_STEP_S = 0.05
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -164,8 +167,17 @@ class Desktop:
         picture.listen(self._changed)
         self._changed(frozenset({"connection"}))
         scope.run(picture.run())
+        scope.run(self._settle())
         if self._arguments.screenshot is not None:
             scope.run(self._take_picture(self._arguments.screenshot))
+
+    async def _settle(self) -> None:
+        """Give back what only the start needed, once the window is filled or says why not."""
+        import asyncio
+
+        await asyncio.sleep(_SETTLED_AFTER_S)
+        for _ in lean.give_back_pages():
+            await asyncio.sleep(_SETTLING_STEP_S)
 
     def show_images(self) -> None:
         """Show the Images page."""
@@ -332,7 +344,3 @@ def main(arguments: list[str] | None = None) -> int:
 def _tell_first_paint() -> None:
     sys.stdout.write(f"{time.monotonic():.4f} {time.process_time():.4f}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

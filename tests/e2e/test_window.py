@@ -48,7 +48,7 @@ class Window:
         environment = {**os.environ, "QT_QPA_PLATFORM": "xcb", "HOME": str(folder)}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "desktop.app", "-H", url, "--theme", "light"],
+                [sys.executable, "-m", "desktop", "-H", url, "--theme", "light"],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.number = ""
