@@ -33,12 +33,15 @@ from engine.containers.manager import ContainerManager
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
+from engine.containers.snapshots import ContainerSnapshots
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
 from engine.containers.watcher import ExitWatcher
 from engine.errors import NotSupported, PortsideError, Unavailable
 from engine.events import EventBus
 from engine.images.archives import ImageArchives
+from engine.images.commits import ImageCommits
+from engine.images.exports import TreeExports
 from engine.images.listing import ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
@@ -59,6 +62,7 @@ from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
+from engine.server.commit import CommitApi
 from engine.server.archive import ArchiveApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
@@ -193,6 +197,14 @@ class Engine:
         self._archives = ContainerArchives(
             self._containers, self._images, self._volumes, self._paths, self._copies, announce
         )
+        self._snapshots = ContainerSnapshots(
+            self._containers,
+            launcher,
+            self._images,
+            ImageCommits(self._images, go_arch()),
+            TreeExports(self._images.layers.root),
+            announce,
+        )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(
             HealthMonitor(self._execs.run, announce, self._lifecycle.spawn, self._containers.health_changed)
@@ -239,6 +251,7 @@ class Engine:
             ContainersApi(self._containers, self._questions, self._listing, self._paths, self._inotify),
             ArchiveApi(self._archives),
             ExecApi(self._execs),
+            CommitApi(self._snapshots),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             NetworksApi(self._networks),
             VolumesApi(self._volumes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,24 @@ class ResolvedImage:
     config: ImageConfig
     os: str
     architecture: str
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image to be made of what a container has written into ``upper``, on top of the image ``parent_id``.
+
+    ``config`` is the new image's; the other texts go into its history. ``check`` raises when the container is
+    being removed, and what was read of it may not be whole.
+    """
+
+    parent_id: str
+    upper: Path
+    config: ImageConfig
+    container_id: str
+    created_by: str
+    author: str
+    comment: str
+    check: Callable[[], None]
 
 
 class ImageSource(Protocol):

@@ -344,10 +344,13 @@ class Launcher:
 
 def _make_init_layer(top: Path) -> None:
     """Make what every container finds beside its image: the marker file and the mount points."""
-    for name in ("dev/pts", "dev/shm", "proc", "sys"):
+    for name in ("dev/pts", "dev/shm", "proc", "sys", "etc"):
         (top / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-    for name, mode in ((".dockerenv", 0o755), ("dev/console", 0o755)):
-        (top / name).touch(mode=mode)
+    executable, readable = (".dockerenv", "dev/console"), ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+    for name in (*executable, *readable):
+        (top / name).touch(mode=0o755 if name in executable else 0o644)
+    with suppress(FileExistsError):
+        (top / "etc/mtab").symlink_to("/proc/mounts")
     top.chmod(0o755)
 
 

@@ -193,10 +193,11 @@ class ImageManager:
         layers: list[LayerRecord],
         references: list[Reference],
         manifest: bytes | None = None,
+        parent: str = "",
     ) -> tuple[ImageRecord, list[ImageRecord]]:
         """Store an image whose layers are unpacked; return it and the images that lost a name by it.
 
-        Everything is durable when it returns.
+        ``parent`` is the ID of the image that it was made from here. Everything is durable when it returns.
         """
         async with self._change:
             image_id = await asyncio.to_thread(self.blobs.add, config)
@@ -209,7 +210,7 @@ class ImageManager:
                 size=sum(layer.size for layer in layers),
                 created_ns=created_ns(file.created if isinstance(file.created, str) else ""),
                 tagged_ns=time.time_ns() if references else (present.tagged_ns if present else 0),
-                parent=present.parent if present else "",
+                parent=parent or (present.parent if present else ""),
                 manifest=manifest_digest or (present.manifest if present else ""),
             )
             if layers:

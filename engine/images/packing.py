@@ -3,7 +3,8 @@
 ``python -m engine.images.packing take SOURCE FOLDER`` copies an upper directory into a layer's empty folder and
 says what diff ID and size the layer has; ``measure FOLDER`` does that for one that is in its place;
 ``pack SOURCE BLOB`` writes a layer's folder, or its blob of another kind, as a gzip blob; ``export FOLDER`` writes
-a whole file system to standard output. The first three print one JSON line (see ``programs.ProgramResult``).
+a whole file system to standard output, ``export-layers ROOT LAYER…`` what layers show together. The first three
+print one JSON line (see ``programs.ProgramResult``).
 
 What is written for a layer's folder depends on its content alone: the same folder always gives the same bytes,
 so a layer needs no blob before it leaves this machine.
@@ -23,10 +24,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from engine.files.treewalk import Entry, walk
 from engine.images.treecopy import TreeCopy, is_opaque, is_whiteout, kept_xattrs
-from engine.images.treewalk import Entry, walk
 from engine.images.untar import PARENT, end_with, open_plain
-from engine.runtime.syscalls import syncfs
+from engine.runtime.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_RDONLY, MS_REC, mount, syncfs, unshare
 from engine.wire.tarencode import (
     BLOCK,
     CHARACTER,
@@ -364,13 +365,27 @@ def _export(folder: str) -> None:
     Archive(write, is_layer=False).write(_opened(folder))
 
 
+def _export_layers(root: str, *layers: str) -> None:
+    """Export what layers show together: mounted in a namespace of this process's own, so that nothing is left."""
+    unshare(CLONE_NEWNS)
+    mount("", "/", "", MS_REC | MS_PRIVATE)
+    os.chdir(root)
+    names = ":".join(_short(layer, root) for layer in layers)
+    mount("overlay", layers[0], "overlay", MS_RDONLY, f"lowerdir={names},index=off")
+    _export(layers[0])
+
+
+def _short(path: str, root: str) -> str:
+    return path.removeprefix(root.rstrip("/") + "/").replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
 def main(arguments: list[str]) -> int:
     """Do what the first word says; faults go to stdout as JSON (those of an export to stderr), exit code 1."""
     word, *paths = arguments
     os.umask(0)
     try:
-        if word == "export":
-            _export(*paths)
+        if word.startswith("export"):
+            (_export_layers if word == "export-layers" else _export)(*paths)
             return 0
         if word == "take":
             result = _take(*paths)
@@ -385,7 +400,7 @@ def main(arguments: list[str]) -> int:
         result = {"error": str(error) or "unexpected EOF"}
     if "error" in result:  # names in it need not be UTF-8
         result["error"] = str(result["error"]).encode(errors="backslashreplace").decode()
-    if word == "export":
+    if word.startswith("export"):
         sys.stderr.write(f"{result['error']}\n")
         return 1
     sys.stdout.write(json.dumps(result) + "\n")

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from engine.images.treewalk import Entry, walk
+from engine.files.treewalk import Entry, walk
 
 OPAQUE = "trusted.overlay.opaque"
 _COPY_BYTES = 16 << 20

@@ -99,16 +99,17 @@ async def decode_body(request: web.Request, kind: type[T], *, optional: bool = F
             raise InvalidArgument("malformed Content-Type header (): mime: no media type")
         raise InvalidArgument(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
     try:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
+        return msgspec.convert(without_nulls(msgspec.json.decode(data)), kind)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"invalid JSON: {error}") from error
 
 
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON in which null means absent, as Go reads it; raises ValidationError for a number above 64 bits."""
     if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        return [without_nulls(item) for item in value]
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise msgspec.ValidationError(f"a number does not fit into 64 bits: {value:.6e}")
     return value
