@@ -23,13 +23,17 @@ _LISTED = 1000
 
 @dataclass(frozen=True)
 class Result:
-    """A line of the table. ``limit`` bounds ours divided by dockerd's, ``absolute`` ours alone."""
+    """A line of the table. ``limit`` bounds ours divided by dockerd's, ``absolute`` ours alone.
+
+    With a ``baseline`` ours is divided by that, a figure of our own, and dockerd's is not needed.
+    """
 
     what: str
     unit: str
     figures: Figures
     limit: float
     absolute: float | None = None
+    baseline: float | None = None
 
 
 def in_turns(sides: Sequence[Side], rounds: int, measure: Callable[[Side], float], warm: int = 1) -> Figures:
@@ -209,6 +213,22 @@ def _create_numbered(side: Side, number: int) -> str:
     return _create(side, "true", name=f"c{number}")
 
 
+def _crowd(name: str) -> Callable[[Sequence[Side]], list[Result]]:
+    def run(sides: Sequence[Side]) -> list[Result]:
+        from tests.bench import crowd
+
+        found: list[Result] = getattr(crowd, name)(sides)
+        return found
+
+    run.__doc__ = {
+        "stats": "CPU seconds of an engine while 50 containers' figures are streamed.",
+        "list_filters": "A list of 1,000 containers with filters.",
+        "thousand": "Start of a container beside 1,000 running ones.",
+        "churn": "Memory of the engine after 10,000 containers came and went.",
+    }[name]
+    return run
+
+
 CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "run": (run_command, False),
     "raw": (raw_cycle, False),
@@ -218,5 +238,9 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "logs": (logs, True),
     "pull": (pull, True),
     "many": (many, True),
+    "stats": (_crowd("stats"), False),
+    "list_filters": (_crowd("list_filters"), True),
+    "thousand": (_crowd("thousand"), True),
+    "churn": (_crowd("churn"), True),
 }
 """Every case with whether it takes minutes, in the order in which they run."""

@@ -7,6 +7,7 @@ has nothing else in it.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,20 @@ class Side:
             except (OSError, IndexError):
                 continue
         return total_kib / 1024
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the engine and all its helpers until now, without the containers' programs."""
+        ticks = 0
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if any(name in command for name in self.process_names):
+                    ticks += sum(map(int, (entry / "stat").read_text().rpartition(")")[2].split()[11:13]))
+            except OSError:
+                continue
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Portside(Side):
