@@ -36,7 +36,7 @@ class BlobWriter:
     def __init__(self, store: BlobStore, path: Path, *, append: bool) -> None:
         """Write to ``path``, behind what is there when ``append``."""
         self._store = store
-        self._path = path
+        self.path = path
         self._hash = hashlib.sha256()
         self.size = 0
         self._keep = False
@@ -57,11 +57,11 @@ class BlobWriter:
         """Close; remove what was not committed or kept."""
         os.close(self._fd)
         if not self._keep:
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
     def _refusal(self, error: OSError) -> DiskFull:
         return DiskFull(
-            f"writing a blob to {self._path.parent}: {error.strerror}", hint="free disk space, then try again"
+            f"writing a blob to {self.path.parent}: {error.strerror}", hint="free disk space, then try again"
         )
 
     def write(self, data: bytes | bytearray) -> None:
@@ -93,7 +93,7 @@ class BlobWriter:
             os.fsync(self._fd)
         except OSError as error:
             raise self._refusal(error) from error
-        self._path.rename(self._store.path(self.digest))
+        self.path.rename(self._store.path(self.digest))
         self._store.sync()
         self._keep = True
         return self.digest

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import msgspec
 
 from engine.errors import Unavailable
 
-_TIMEOUT_S = 3600
+TIMEOUT_S = 3600
 _HOME = Path(__file__).parents[2]
 _LIBRARIES = os.pathsep.join(  # without the site module, which takes as long as everything else at a start
     str(Path(spec.origin).parents[1])
@@ -43,12 +43,22 @@ class ProgramResult(msgspec.Struct):
         return self.errno in (28, 122)
 
 
-async def start_program(module: str, *arguments: str | Path, stderr: int = asyncio.subprocess.PIPE) -> Process:
-    """Start a module of ``engine.images`` with its output in a pipe."""
+async def start_program(
+    module: str,
+    *arguments: str | Path,
+    stderr: int = asyncio.subprocess.PIPE,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    settings: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
+) -> Process:
+    """Start a module of ``engine.images`` with its output in a pipe.
+
+    ``settings`` are added to its environment; it inherits ``descriptors`` under the same numbers.
+    """
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-S", "-m", f"engine.images.{module}", *map(str, arguments)),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,
         cwd=_HOME,  # where the package is, so that it runs from a checkout as well
@@ -57,7 +67,9 @@ async def start_program(module: str, *arguments: str | Path, stderr: int = async
             "PYTHONPATH": _LIBRARIES,
             "PYTHONUTF8": "1",
             "PORTSIDE_PARENT": str(os.getpid()),
+            **(settings or {}),
         },
+        pass_fds=descriptors,
     )
 
 
@@ -79,8 +91,13 @@ async def run_program(module: str, *arguments: str | Path, what: str) -> Program
     ``what`` says in that error what failed. Cancelling kills it.
     """
     process = await start_program(module, *arguments)
-    async with ending(process), asyncio.timeout(_TIMEOUT_S):
+    async with ending(process), asyncio.timeout(TIMEOUT_S):
         output, errors = await process.communicate()
+    return parse_result(output, errors, process, what)
+
+
+def parse_result(output: bytes, errors: bytes, process: Process, what: str) -> ProgramResult:
+    """Return what a program that ended has printed; raises Unavailable when that is no result."""
     try:
         return msgspec.json.decode(output, type=ProgramResult)
     except msgspec.DecodeError:

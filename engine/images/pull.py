@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from engine.errors import Internal, InvalidArgument, NotSupported, PortsideError, Unavailable
+from engine.images.arrival import Arrival, ArrivalBroken
 from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, platform_mismatch
@@ -34,6 +35,7 @@ _FIRST_PAUSE_S = 0.2
 _PROGRESS_EVERY_S = 0.1
 _QUEUED_MESSAGES = 100
 _WRITE_BYTES = 1 << 20
+_FOLLOWED_BYTES = 1 << 20  # a smaller layer is here before an unpacker has started
 _MAX_CONFIG_BYTES = 8 * 1024 * 1024
 _FOREIGN = ("foreign", "nondistributable")
 
@@ -87,11 +89,27 @@ class Puller:
                 Repository(reference.domain, reference.path, self._settings(), credentials) as repository,
                 self._images.working(),
             ):
-                yield repository
+                try:
+                    yield repository
+                finally:
+                    await self._let_others_finish(repository)
         except RegistryProblem as problem:
             raise explain(problem, reference.familiar, reference.familiar_name) from problem
         finally:
             give_back_memory()
+
+    async def _let_others_finish(self, repository: Repository) -> None:
+        """Keep a repository open while another pull waits for a blob that comes from it.
+
+        When this is cancelled, those others begin anew on their own.
+        """
+        while downloads := [item.task for item in self._downloads.values() if item.repository is repository]:
+            try:
+                await asyncio.wait(downloads)
+            except asyncio.CancelledError:
+                for task in downloads:
+                    task.cancel()
+                raise
 
     async def _finish(self, reference: Reference, *, is_news: bool, progress: Progress) -> None:
         news = "Downloaded newer image for" if is_news else "Image is up to date for"
@@ -183,21 +201,45 @@ class Puller:
             reporter.say(name, "Already exists")
             return present
         reporter.say(name, "Pulling fs layer")
-        await self._download(repository, item, reporter)
-        reporter.say(name, "Download complete")
+        lacks_below = below is not None and not below.done()
+        following = asyncio.ensure_future(self._follow(item, parent, diff_id))
         try:
-            layer = await self._unpack(item, parent, diff_id, reporter)
-        except InvalidArgument:
-            if below is None or below.done():
-                raise
-            await below  # a hard link into a layer beneath that was not unpacked yet?
-            layer = await self._unpack(item, parent, diff_id, reporter)
+            await self._download(repository, item, reporter)
+            reporter.say(name, "Download complete")
+            try:
+                layer = await self._unpack(item, parent, diff_id, reporter, following)
+            except InvalidArgument:
+                if below is None or not lacks_below:
+                    raise
+                await below  # a hard link into a layer beneath that was not unpacked yet?
+                layer = await self._unpack(item, parent, diff_id, reporter, None)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         reporter.say(name, "Pull complete")
         return layer
 
-    async def _unpack(self, item: Descriptor, parent: str, diff_id: str, reporter: _Reporter) -> LayerRecord:
+    async def _follow(self, item: Descriptor, parent: str, diff_id: str) -> LayerRecord | None:
+        """Unpack a layer while it comes; None when it came too soon, or did not come in one piece."""
+        download = self._downloads.get(item.digest)
+        if download is None or item.size < _FOLLOWED_BYTES:
+            return None
+        with suppress(ArrivalBroken):
+            return await self._images.layers.unpack(parent, diff_id, item.digest, item.media_type, download.arrival)
+        return None
+
+    async def _unpack(
+        self,
+        item: Descriptor,
+        parent: str,
+        diff_id: str,
+        reporter: _Reporter,
+        following: asyncio.Future[LayerRecord | None] | None,
+    ) -> LayerRecord:
+        reporter.say(_short(item.digest), "Extracting", item.size, item.size)
+        if following is not None and (layer := await following):
+            return layer
         async with self._unpacking:
-            reporter.say(_short(item.digest), "Extracting", item.size, item.size)
             return await self._images.layers.unpack(parent, diff_id, item.digest, item.media_type)
 
     async def _download(self, repository: Repository, item: Descriptor, reporter: _Reporter | None) -> None:
@@ -238,32 +280,45 @@ class Puller:
             download.say(name, "Waiting")
         async with self._slots:
             with self._images.blobs.writer() as writer:
-                failures, pause_s, reached = 0, _FIRST_PAUSE_S, 0
-                while True:
-                    try:
-                        await self._receive(repository, item, writer, download)
-                        break
-                    except (Unavailable, RegistryProblem) as error:
-                        if writer.size > reached:  # it broke off, but goes on: that may happen any number of times
-                            failures, pause_s, reached = 0, _FIRST_PAUSE_S, writer.size
-                        failures += 1
-                        if failures >= _ATTEMPTS or not is_passing(error):
-                            raise
-                        download.say(name, f"Retrying in {max(1, round(pause_s))} second{'s' if pause_s >= 2 else ''}")
-                        await asyncio.sleep(pause_s)
-                        pause_s *= 3
-                download.say(name, "Verifying Checksum")
-                if writer.digest != item.digest:
-                    raise Internal(
-                        f"filesystem layer verification failed for digest {item.digest}: what came is {writer.digest}"
-                    )
-                await asyncio.to_thread(writer.commit)
+                download.arrival.begin(writer.path, item.size)
+                try:
+                    await self._fetch_into(writer, repository, item, download)
+                    await asyncio.to_thread(writer.commit)
+                    download.arrival.complete()
+                finally:
+                    download.arrival.give_up()
+
+    async def _fetch_into(
+        self, writer: BlobWriter, repository: Repository, item: Descriptor, download: _Download
+    ) -> None:
+        """Get a blob with as many attempts as it takes while it goes on; raises Internal for one that is wrong."""
+        name = _short(item.digest)
+        failures, pause_s, reached = 0, _FIRST_PAUSE_S, 0
+        while True:
+            try:
+                await self._receive(repository, item, writer, download)
+                break
+            except (Unavailable, RegistryProblem) as error:
+                if writer.size > reached:  # it broke off, but goes on: that may happen any number of times
+                    failures, pause_s, reached = 0, _FIRST_PAUSE_S, writer.size
+                failures += 1
+                if failures >= _ATTEMPTS or not is_passing(error):
+                    raise
+                download.say(name, f"Retrying in {max(1, round(pause_s))} second{'s' if pause_s >= 2 else ''}")
+                await asyncio.sleep(pause_s)
+                pause_s *= 3
+        download.say(name, "Verifying Checksum")
+        if writer.digest != item.digest:
+            raise Internal(
+                f"filesystem layer verification failed for digest {item.digest}: what came is {writer.digest}"
+            )
 
     async def _receive(self, repository: Repository, item: Descriptor, writer: BlobWriter, download: _Download) -> None:
         """Get what is missing of a blob; raises Unavailable when it ends too soon, Internal when it is too long."""
         async with repository.blob(item.digest, writer.size) as (blocks, start):
             if start != writer.size:
                 writer.restart()
+                download.arrival.advance(0)
             pending = bytearray()
             try:
                 async for block in blocks:
@@ -272,11 +327,13 @@ class Puller:
                         raise Internal(f"blob {item.digest} is longer than the {item.size} bytes it should have")
                     if len(pending) >= _WRITE_BYTES:
                         await asyncio.to_thread(writer.write, pending)
+                        download.arrival.advance(writer.size)
                         pending = bytearray()
                         download.say(_short(item.digest), "Downloading", writer.size, item.size)
             finally:
                 if pending and writer.size + len(pending) <= item.size:
                     await asyncio.to_thread(writer.write, pending)
+                    download.arrival.advance(writer.size)
         if writer.size < item.size:
             raise Unavailable(f"blob {item.digest} ended after {writer.size} of {item.size} bytes: unexpected EOF")
 
@@ -298,6 +355,7 @@ class _Download:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
+        self.arrival = Arrival()
         self.task: asyncio.Future[None]
         self.waiters = 0
         self.reporters: list[_Reporter] = []

@@ -2,6 +2,7 @@
 
 ``python -m engine.images.untar BLOB FOLDER [LOWER…]`` inflates a blob (gzip, zstd or plain), checks nothing
 but the archive itself, and prints one JSON line ``{"diff_id": "sha256:…", "size": BYTES}`` or ``{"error": "…"}``.
+With PORTSIDE_GROWING in the environment the blob is on its way, and standard input tells how far it has got.
 It imports little, since it is started for every layer. A process of its own, because then no name, link or
 ``..`` in an archive can mean anything outside the folder, the engine's event loop and memory stay free, and
 two layers use two cores.
@@ -21,8 +22,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
+from engine.images.growing import GROWING, GrowingFile
 from engine.images.lowerlayers import LowerLayers
 from engine.wire.tarhead import Member, TarError, read_members, read_sparse_map
 
@@ -334,12 +336,19 @@ def end_with(parent_pid: str) -> None:
         sys.exit(1)  # it was killed before this process could ask
 
 
+def open_blob(path: str) -> BinaryIO:
+    """Open a blob that is there, or one that is on its way."""
+    if os.environ.get(GROWING):
+        return cast("BinaryIO", GrowingFile(path, sys.stdin.buffer))
+    return open(path, "rb", buffering=BLOCK)
+
+
 def main(arguments: list[str]) -> int:
     """Unpack; the archive's faults go to stdout as JSON, exit code 1."""
     blob, folder, *lower_folders = arguments
     try:
         lower = LowerLayers(lower_folders)
-        with open(blob, "rb", buffering=BLOCK) as raw:
+        with open_blob(blob) as raw:
             source = open_plain(raw)
             os.chroot(folder)
             os.chdir("/")

@@ -1,4 +1,4 @@
-"""An image of the size of a usual one, the same bytes each time, and a registry on loopback that has it."""
+"""Images of the size of a usual one, the same bytes each time, and a registry on loopback that has them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isal import igzip
 FILES = 13_000
 SIZE_BYTES = 530_000_000
 PORT = 5000
-NAME = f"127.0.0.1:{PORT}/bench/big:1"
+REPOSITORY = f"127.0.0.1:{PORT}/bench/big"
 _RANDOM_SHARE = 0.16  # of the content; makes the layer compress to about 190 MB
 
 
@@ -43,10 +43,21 @@ def build_layer() -> bytes:
     return output.getvalue()
 
 
-class Registry:
-    """Debian's docker-registry with the image in it."""
+def _marked(layer: bytes, number: int) -> bytes:
+    """Return the layer with one small file more in front, so that it is another layer."""
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        mark = tarfile.TarInfo("mark")
+        mark.size = 1
+        archive.addfile(mark, io.BytesIO(b"%d" % (number % 10)))
+        end = archive.offset
+    return output.getvalue()[:end] + layer
 
-    def __init__(self, folder: Path) -> None:
+
+class Registry:
+    """Debian's docker-registry with some images in it, tagged 1, 2 and so on, which share nothing."""
+
+    def __init__(self, folder: Path, images: int = 1) -> None:
         """Start it and fill it."""
         settings = folder / "registry.yml"
         settings.write_text(
@@ -63,6 +74,10 @@ class Registry:
             except OSError:
                 time.sleep(0.05)
         layer = build_layer()
+        for number in range(1, images + 1):
+            self._fill(_marked(layer, number), str(number))
+
+    def _fill(self, layer: bytes, tag: str) -> None:
         packed = igzip.compress(layer, compresslevel=2)
         config = json.dumps(
             {
@@ -81,7 +96,8 @@ class Registry:
             "config": self._put(config, "application/vnd.docker.container.image.v1+json"),
             "layers": [self._put(packed, "application/vnd.docker.image.rootfs.diff.tar.gzip")],
         }
-        self._send("PUT", "/v2/bench/big/manifests/1", json.dumps(manifest).encode(), {"Content-Type": media_type})
+        body = json.dumps(manifest).encode()
+        self._send("PUT", f"/v2/bench/big/manifests/{tag}", body, {"Content-Type": media_type})
 
     def _put(self, blob: bytes, media_type: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"

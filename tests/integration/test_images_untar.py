@@ -20,7 +20,7 @@ import pytest
 import zstandard
 
 from engine.errors import InvalidArgument, Unavailable
-from engine.images.layers import run_untar
+from engine.images.unpacking import run_untar
 from tests.integration.images_world import head, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking needs root")
@@ -336,7 +336,7 @@ async def test_an_unpacker_dies_with_its_engine(yard: Yard) -> None:
     blob, target = yard.folder / "blob", yard.folder / "target"
     target.mkdir()
     os.mkfifo(blob)  # nobody writes to it: the unpacker waits
-    script = "import asyncio, pathlib\nfrom engine.images.layers import run_untar\nprint('ready', flush=True)\n"
+    script = "import asyncio, pathlib\nfrom engine.images.unpacking import run_untar\nprint('ready', flush=True)\n"
     script += f"asyncio.run(run_untar(pathlib.Path({str(blob)!r}), pathlib.Path({str(target)!r})))"
     engine = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     needle = str(target).encode()
