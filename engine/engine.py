@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import Awaitable
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from aiohttp import web
@@ -30,6 +30,7 @@ from engine.containers.lifecycle import Lifecycle, Observer
 from engine.containers.listing import ContainerListing
 from engine.containers.logrotate import LogRotator
 from engine.containers.manager import ContainerManager
+from engine.containers.networking import ContainerNetworking
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
@@ -62,8 +63,8 @@ from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
-from engine.server.commit import CommitApi
 from engine.server.archive import ArchiveApi
+from engine.server.commit import CommitApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
@@ -194,9 +195,6 @@ class Engine:
             self._host.cgroups.version,
             self._lifecycle.spawn,
         )
-        self._archives = ContainerArchives(
-            self._containers, self._images, self._volumes, self._paths, self._copies, announce
-        )
         self._snapshots = ContainerSnapshots(
             self._containers,
             launcher,
@@ -205,6 +203,10 @@ class Engine:
             TreeExports(self._images.layers.root),
             announce,
         )
+        self._archives = ContainerArchives(
+            self._containers, self._images, self._volumes, self._paths, self._copies, announce
+        )
+        self._networking = ContainerNetworking(self._containers, self._networks, self._lifecycle, store, self._paths)
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(
             HealthMonitor(self._execs.run, announce, self._lifecycle.spawn, self._containers.health_changed)
@@ -253,7 +255,7 @@ class Engine:
             ExecApi(self._execs),
             CommitApi(self._snapshots),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
-            NetworksApi(self._networks),
+            NetworksApi(self._networks.administration, self._networking),
             VolumesApi(self._volumes),
         )
         return build_app([route for api in apis for route in api.routes()] + absent_routes())
@@ -388,8 +390,12 @@ def _network_settings(config: EngineConfig) -> NetworkSettings:
         dns_options=config.dns_options,
     )
     if config.default_address_pools:
-        pools = [(pool.base, pool.size) for pool in config.default_address_pools if isinstance(pool.base, IPv4Network)]
-        settings = replace(settings, pools=tuple(pools))
+        pools = [(pool.base, pool.size) for pool in config.default_address_pools]
+        settings = replace(
+            settings,
+            pools=tuple((base, size) for base, size in pools if isinstance(base, IPv4Network)),
+            pools6=tuple((base, size) for base, size in pools if isinstance(base, IPv6Network)),
+        )
     if config.publish_address is not None:
         settings = replace(settings, default_ip=config.publish_address)
     return settings

@@ -60,17 +60,6 @@ class ImageSource(Protocol):
         """Return a tag of the image, or its ID when it has none."""
 
 
-@dataclass(frozen=True)
-class EndpointRequest:
-    """One endpoint that a starting container asks for."""
-
-    container_id: str
-    container_name: str
-    hostname: str
-    network: str
-    settings: EndpointSettings
-
-
 @dataclass
 class Sandbox:
     """A container's network while it runs: endpoints by network name and the published ports as they are.
@@ -118,6 +107,26 @@ class Networks(Protocol):
 
     def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
         """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
+
+    def enlist(self, record: ContainerRecord, network_ref: str, settings: EndpointSettings) -> None:
+        """Note a further network for a container that does not run; raises InvalidArgument with moby's texts."""
+
+    def delist(self, record: ContainerRecord, network_ref: str) -> None:
+        """Strike a network from a container that does not run; raises Internal when it is not connected."""
+
+    async def join(
+        self, record: ContainerRecord, network_ref: str, settings: EndpointSettings, directory: Path
+    ) -> None:
+        """Connect a running container to a further network; ``directory`` holds its files.
+
+        Raises NotFound, InvalidArgument, Forbidden and Internal with moby's texts; the record is as it was then.
+        """
+
+    async def leave(self, record: ContainerRecord, network_ref: str, directory: Path) -> None:
+        """Take a running container off a network; raises as ``join`` does."""
+
+    def renamed(self, record: ContainerRecord) -> None:
+        """Take notice of a container's new name."""
 
 
 class Volumes(Protocol):

@@ -124,7 +124,7 @@ class Lifecycle:
             self._store.save_soon(record)
             container.drop_attachments(error.message)
             raise
-        record.networks = {**record.networks, **sandbox.endpoints}
+        record.networks = sandbox.endpoints
         record.ports = sandbox.ports
         state.status = "starting"
         state.error = ""

@@ -412,6 +412,7 @@ class ContainerManager:
             self.index.release(claimed)
             raise
         self.index.release(old_name)
+        self._networks.renamed(record)
         self._lifecycle.changed(container)
         self._events.publish(record, "rename", oldName=f"/{old_name}")
 

@@ -93,3 +93,48 @@ class NetworkInspect(Body):
     containers: dict[str, NetworkContainer] | None = None
     options: dict[str, str] | None = None
     labels: dict[str, str] | None = None
+
+
+class NetworkCreateRequest(Body):
+    """Body of ``POST /networks/create``."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    enable_ipv4: bool | UnsetType = field(name="EnableIPv4", default=UNSET)
+    enable_ipv6: bool | UnsetType = field(name="EnableIPv6", default=UNSET)
+    ipam: IPAM | None = field(name="IPAM", default=None)
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkCreateResponse(Body):
+    """Answer of ``POST /networks/create``."""
+
+    id: str = ""
+    warning: str = ""
+
+
+class NetworkConnectRequest(Body):
+    """Body of ``POST /networks/{id}/connect``."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class NetworkDisconnectRequest(Body):
+    """Body of ``POST /networks/{id}/disconnect``."""
+
+    container: str = ""
+    force: bool = False
+
+
+class NetworksPruneReport(Body):
+    """Answer of ``POST /networks/prune``."""
+
+    networks_deleted: list[str] | None = None

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 
-from engine.errors import Conflict, InvalidArgument, Unavailable
-from engine.networks.settings import Pool
+from engine.errors import Forbidden, InvalidArgument, Unavailable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-def choose_subnet(pools: Iterable[Pool], taken: Iterable[Network]) -> IPv4Network:
+PoolT = TypeVar("PoolT", IPv4Network, IPv6Network)
+
+
+def choose_subnet(pools: Iterable[tuple[PoolT, int]], taken: Iterable[Network]) -> PoolT:
     """Return the first subnet of the pools that overlaps nothing that is taken.
 
-    Raises Unavailable with moby's text when there is none.
+    Raises InvalidArgument with moby's text when there is none.
     """
-    busy = [network for network in taken if isinstance(network, IPv4Network) and network.prefixlen > 0]
     for base, prefix in pools:
-        for subnet in base.subnets(new_prefix=max(prefix, base.prefixlen)):
-            if not any(subnet.overlaps(network) for network in busy):
-                return subnet
-    raise Unavailable(
+        busy = [network for network in taken if network.version == base.version and network.prefixlen > 0]
+        found = _first_free(base, max(prefix, base.prefixlen), busy)
+        if found is not None:
+            return found
+    raise InvalidArgument(
         "all predefined address pools have been fully subnetted",
         hint="add a pool that the host's routes leave free: default-address-pools in daemon.json",
     )
+
+
+def _first_free(base: PoolT, prefix: int, busy: Sequence[Network]) -> PoolT | None:
+    size = 1 << (base.max_prefixlen - prefix)
+    number, last = int(base.network_address), int(base.broadcast_address)
+    while number <= last:
+        subnet = type(base)((number, prefix))
+        ends = [int(network.broadcast_address) for network in busy if network.overlaps(subnet)]
+        if not ends:
+            return subnet
+        # Past all that is in the way at once: a base may hold billions of subnets.
+        number = max(number + size, (max(ends) // size + 1) * size)
+    return None
 
 
 def mac_of(address: IPv4Address) -> str:
@@ -57,7 +73,7 @@ class AddressPool:
     def lease(self, wanted: str = "") -> Address:
         """Return an address, the ``wanted`` one when given.
 
-        Raises Conflict when that one is out, InvalidArgument when it is not of this subnet,
+        Raises Forbidden when that one is out, InvalidArgument when it is not of this subnet,
         Unavailable when all are out. The texts are moby's.
         """
         if wanted:
@@ -70,8 +86,7 @@ class AddressPool:
                 number += 1
             self._cursor = self._first
         raise Unavailable(
-            f"no available IPv{self.subnet.version} addresses on this network's address pools: bridge ({self.subnet})",
-            hint="stop containers or configure a larger subnet (bip in daemon.json)",
+            "no available addresses on this pool", hint="stop containers or give the network a larger subnet"
         )
 
     def _lease_wanted(self, wanted: str) -> Address:
@@ -82,7 +97,7 @@ class AddressPool:
         if address not in self.subnet:
             raise InvalidArgument(f"Requested address {wanted} is not in range {self.subnet}")
         if int(address) in self._leased:
-            raise Conflict("Address already in use", hint=f"{wanted} belongs to another container")
+            raise Forbidden("Address already in use", hint=f"{wanted} belongs to another container")
         self._leased.add(int(address))
         return address
 

@@ -10,42 +10,32 @@ from dataclasses import dataclass, field
 from engine.model.container import PortBinding, PortMap
 from engine.model.network import EndpointSettings, NetworkContainer
 from engine.networks.addresses import Address
-from engine.networks.links import Wiring
 from engine.networks.ports import PublishedPort
+from engine.networks.wiring import Wiring
 
 _MAX_INTERFACE_NAME = 15
 
 
 @dataclass
-class Attachment:
-    """One container at one network.
+class Endpoint:
+    """A container at one network.
 
-    ``netns_fd`` keeps the namespace alive until the container's process does; -1 where there is none of
-    ours. ``sockets`` hold the ports until the helper has them; ``ruled`` says that the rules were
-    asked for, ``announced`` that clients were told.
+    ``name`` is what its interface is to be called, empty for the network's way; ``announced`` says that
+    clients were told.
     """
 
-    container_id: str
-    container_name: str
+    network_id: str
     network: str
     settings: EndpointSettings
     addresses: list[Address] = field(default_factory=list)
     wiring: Wiring | None = None
-    ports: list[PublishedPort] = field(default_factory=list)
-    sockets: list[socket.socket] = field(default_factory=list)
-    netns_fd: int = -1
-    ruled: bool = False
+    name: str = ""
+    sysctls: tuple[tuple[str, str], ...] = ()
     announced: bool = False
 
-    def close(self) -> None:
-        """Let go of the namespace and of sockets that were not handed over."""
-        for held in self.sockets:
-            held.close()
-        self.sockets = []
-        if self.netns_fd >= 0:
-            with suppress(OSError):
-                os.close(self.netns_fd)
-            self.netns_fd = -1
+    def address(self, version: int) -> Address | None:
+        """Return its address of a version."""
+        return next((address for address in self.addresses if address.version == version), None)
 
     def describe(self, name: str) -> NetworkContainer:
         """Return it as a network's inspect shows it, under the container's present name."""
@@ -56,6 +46,45 @@ class Attachment:
         if settings.global_ipv6_address:
             shown.ipv6_address = f"{settings.global_ipv6_address}/{settings.global_ipv6_prefix_len}"
         return shown
+
+
+@dataclass
+class Attachment:
+    """One container that runs or starts, with its networks.
+
+    ``endpoints`` in the order of its interfaces. ``netns_fd`` keeps the namespace alive until the
+    container's process does; -1 where there is none of ours. ``sockets`` hold the ports until the helper
+    has them; ``ruled`` says that the rules were asked for. ``is_host`` for one in the host's namespace.
+    ``named`` says that the name server knows it.
+    """
+
+    container_id: str
+    container_name: str
+    endpoints: list[Endpoint] = field(default_factory=list)
+    ports: list[PublishedPort] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
+    netns_fd: int = -1
+    ruled: bool = False
+    is_host: bool = False
+    named: bool = False
+
+    def endpoint_on(self, network_id: str) -> Endpoint | None:
+        """Return the endpoint on a network."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.network_id == network_id), None)
+
+    def veths(self) -> list[str]:
+        """Return its links at the host."""
+        return [veth_name(endpoint.settings.endpoint_id) for endpoint in self.endpoints if endpoint.addresses]
+
+    def close(self) -> None:
+        """Let go of the namespace and of sockets that were not handed over."""
+        for held in self.sockets:
+            held.close()
+        self.sockets = []
+        if self.netns_fd >= 0:
+            with suppress(OSError):
+                os.close(self.netns_fd)
+            self.netns_fd = -1
 
 
 def veth_name(endpoint_id: str) -> str:
@@ -69,7 +98,8 @@ def port_map(ports: list[PublishedPort], exposed: list[str]) -> PortMap:
     for port in ports:
         places = shown.setdefault(f"{port.container_port}/{port.protocol}", [])
         if places is not None:
-            places.append(PortBinding(host_ip=str(port.host_address), host_port=str(port.host_port)))
+            host_port = str(port.host_port) if port.host_port else ""
+            places.append(PortBinding(host_ip=str(port.host_address), host_port=host_port))
     for key in exposed:
         number, _, protocol = key.partition("/")
         shown.setdefault(f"{number}/{protocol or 'tcp'}", None)

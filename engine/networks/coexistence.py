@@ -35,9 +35,9 @@ NFNLGRP_NFTABLES = 7
 
 @dataclass(frozen=True)
 class Passage:
-    """What is to get through: all packets of ``bridge``; ``tag`` marks the rules as ours."""
+    """What is to get through: all packets of ``bridges``; ``tag`` marks the rules as ours."""
 
-    bridge: str
+    bridges: tuple[str, ...]
     tag: str
 
 
@@ -74,7 +74,7 @@ def plan_changes(listing: Iterable[Mapping[str, Any]], family: str, passage: Pas
             chains.rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"])
     anchor = None if remove else chains.anchor
     ours = [rule for rules in chains.rules.values() for rule in rules if rule.get("comment") == passage.tag]
-    foreign = [name for name in chains.foreign_bridges() if name != passage.bridge]
+    foreign = [name for name in chains.foreign_bridges() if name not in passage.bridges]
     wanted = _wanted(passage, foreign) if anchor else []
     present = [(rule["chain"], _signature(rule)) for rule in ours]
     if present == [(anchor, signature) for signature in wanted]:
@@ -98,8 +98,9 @@ _Signature = tuple[str, str, str]
 
 
 def _wanted(passage: Passage, foreign: Iterable[str]) -> list[_Signature]:
-    returns = [(passage.bridge, name, "return") for name in foreign]
-    return [*returns, (passage.bridge, "", "accept"), ("", passage.bridge, "accept")]
+    returns = [(bridge, name, "return") for bridge in passage.bridges for name in foreign]
+    accepts = [pair for bridge in passage.bridges for pair in ((bridge, "", "accept"), ("", bridge, "accept"))]
+    return [*returns, *accepts]
 
 
 def _nft_rule(passage: Passage, signature: _Signature) -> str:
@@ -169,7 +170,7 @@ def plan_legacy_changes(listing: str, passage: Passage, *, remove: bool = False)
     )
     wanted = [
         f"{anchor} {_legacy_rule(passage, signature)}"
-        for signature in _wanted(passage, [name for name in foreign if name != passage.bridge])
+        for signature in _wanted(passage, [name for name in foreign if name not in passage.bridges])
         if anchor
     ]
     if [line.removeprefix("-A ").replace('"', "") for line in ours] == wanted:
@@ -216,44 +217,46 @@ def is_foreign_change(answers: Iterable[Answer] | None, own_table: str) -> tuple
 class Coexistence:
     """Keeps our rules in the chains of others. Blocking; used in the thread of ``plumbing.py`` only."""
 
-    def __init__(self, passage: Passage, families: Iterable[str]) -> None:
-        """``families`` are ``ip`` and, where the bridge has IPv6, ``ip6``."""
-        self._passage = passage
-        self._families = tuple(families)
+    def __init__(self, tag: str) -> None:
+        """``tag`` marks the rules as ours."""
+        self._tag = tag
 
-    def ensure(self, nftables: Nftables) -> bool:
-        """Put our rules in place where there are such chains; return whether iptables-legacy is in use."""
+    def ensure(self, nftables: Nftables, bridges: Iterable[str], families: Iterable[str]) -> bool:
+        """Put our rules in place where there are such chains; return whether iptables-legacy is in use.
+
+        ``families`` are ``ip`` and, where a bridge has IPv6, ``ip6``; in others ours are taken out.
+        """
+        passage, wanted = Passage(tuple(bridges), self._tag), set(families)
         legacy = False
-        for family in self._families:
-            self._edit(nftables, family, remove=False)
-            legacy = self._edit_legacy(family, remove=False) or legacy
+        for family in ("ip", "ip6"):
+            remove = family not in wanted
+            self._edit(nftables, family, passage, remove=remove)
+            legacy = self._edit_legacy(family, passage, remove=remove) or legacy
         return legacy
 
     def remove(self, nftables: Nftables) -> None:
         """Take our rules out of all chains."""
-        for family in ("ip", "ip6"):
-            self._edit(nftables, family, remove=True)
-            self._edit_legacy(family, remove=True)
+        self.ensure(nftables, (), ())
 
     def close_forwarding(self, nftables: Nftables, family: str) -> None:
         """Make the host forward for nobody but those who have a rule, as Docker does when it switches forwarding on."""
         chain = "{ type filter hook forward priority filter; policy drop; }"
         nftables.run(f"add table {family} filter\nadd chain {family} filter FORWARD {chain}\n")
 
-    def _edit(self, nftables: Nftables, family: str, *, remove: bool) -> None:
+    def _edit(self, nftables: Nftables, family: str, passage: Passage, *, remove: bool) -> None:
         try:
             tables = _entries(nftables.run(f"list tables {family}"))
             if not any(entry.get("table", {}).get("name") == "filter" for entry in tables):
                 return
             listing = _entries(nftables.run(f"list table {family} filter"))
-            script = plan_changes(listing, family, self._passage, remove=remove)
+            script = plan_changes(listing, family, passage, remove=remove)
             if script:
                 nftables.run(script)
         except NftablesError as error:
             # Docker changes its chains in between: its own change wakes us again.
             _log.warning("rules beside iptables could not be set: %s", error.message)
 
-    def _edit_legacy(self, family: str, *, remove: bool) -> bool:
+    def _edit_legacy(self, family: str, passage: Passage, *, remove: bool) -> bool:
         try:
             if "filter" not in _LEGACY_TABLES[family].read_text().split():
                 return False
@@ -264,7 +267,7 @@ class Coexistence:
         if program is None or restore is None:
             return False
         listing = _run([program, "-w", "5", "-S"])
-        changes = plan_legacy_changes(listing, self._passage, remove=remove)
+        changes = plan_legacy_changes(listing, passage, remove=remove)
         if changes:
             _run([restore, "-w", "5", "--noflush"], changes)
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -38,13 +38,39 @@ _HEADER = (
 
 def build_hosts(hostname: str, domain: str, own: Iterable[str], extra: Iterable[tuple[str, str]], *, ipv6: bool) -> str:
     """Return /etc/hosts: local names, ``extra`` (name, address), then the container's own addresses."""
-    names = f"{hostname}.{domain}" if domain else hostname
-    if "." in names:
-        names = f"{names} {names.partition('.')[0]}"
+    names = host_names(hostname, domain)
     lines = [*_LOCAL4, *(_LOCAL6 if ipv6 else ())]
     lines += [(address, name) for name, address in extra if ipv6 or ":" not in address]
     lines += [(address, names) for address in own if address and hostname]
     return "".join(f"{address}\t{name}\n" for address, name in lines)
+
+
+def host_names(hostname: str, domain: str) -> str:
+    """Return what stands for a container's own addresses: the full name, and the short one where they differ."""
+    names = f"{hostname}.{domain}" if domain else hostname
+    return f"{names} {names.partition('.')[0]}" if "." in names else names
+
+
+def edit_hosts(path: Path, *, remove: Collection[tuple[str, str]], add: Iterable[tuple[str, str]]) -> None:
+    """Take lines out of a hosts file and put others at its end, in place: it is mounted into a container.
+
+    Lines are (address, names). Raises Unavailable.
+    """
+    try:
+        lines = path.read_text(errors="surrogateescape").splitlines(keepends=True)
+        gone = {f"{address}\t{names}" for address, names in remove}
+        kept = [line for line in lines if line.rstrip("\n") not in gone]
+        kept += [f"{address}\t{names}\n" for address, names in add if names]
+        _write_in_place(path, "".join(kept))
+    except OSError as error:
+        raise Unavailable(f"cannot change {path}: {error.strerror}") from error
+
+
+def _write_in_place(path: Path, text: str) -> None:
+    data = text.encode(errors="surrogateescape")
+    with path.open("r+b", buffering=0) as file:
+        file.write(data)
+        file.truncate(len(data))
 
 
 def resolve_extra_hosts(extra: Iterable[str], gateways: Sequence[Address]) -> list[tuple[str, str]]:
@@ -235,6 +261,17 @@ def write_unless_edited(path: Path, text: str) -> None:
         raise Unavailable(f"cannot read {path}: {error.strerror}") from error
     write_atomically(path, text)
     write_atomically(mark, _digest(text.encode(errors="surrogateescape")))
+
+
+def rewrite_unless_edited(path: Path, text: str) -> None:
+    """Change a file in place, since a running container has it mounted, unless the container has changed it."""
+    mark = path.with_name(f"{path.name}.hash")
+    try:
+        if mark.exists() and mark.read_text() == _digest(path.read_bytes()):
+            _write_in_place(path, text)
+            write_atomically(mark, _digest(text.encode(errors="surrogateescape")))
+    except OSError as error:
+        raise Unavailable(f"cannot change {path}: {error.strerror}") from error
 
 
 def _digest(data: bytes) -> str:

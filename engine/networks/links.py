@@ -1,216 +1,195 @@
-"""The bridge and the containers' links. Blocking calls; knows addresses and names, no container.
+"""The host's links: bridges, what is plugged into them, and the addresses in use. Blocking calls.
 
-Called in one thread of the network manager (``plumbing.py``); every function raises the kinds of
-``engine.errors``.
+Knows addresses and names, no container. Called in one thread of the network manager (``plumbing.py``);
+every function raises the kinds of ``engine.errors``. A bridge of ours is known by its name and its MAC
+address, which it has from its creation on: whatever dies, no other engine's bridge is taken for ours.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from engine.errors import Internal, NotSupported, PortsideError, Unavailable
-from engine.runtime import netlink, netns
+from engine.runtime import netlink
 
-Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
-_PROC_NET = Path("/proc/sys/net")
+PROC_NET = Path("/proc/sys/net")
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """A container's interface: ``veth`` at the bridge, ``eth0`` inside, its MAC, addresses and gateways.
+class BridgePlan:
+    """What a bridge is to be: exactly these addresses (link-local ones aside); ``mtu`` 0 is the kernel's."""
 
-    ``isolated`` from other isolated ones; ``hairpin`` for one with published ports, which it may call itself.
-    """
-
-    veth: str
-    mac: str
+    name: str
     addresses: tuple[Interface, ...]
-    gateways: tuple[Address, ...]
     mtu: int = 0
-    isolated: bool = False
-    hairpin: bool = False
+    ipv6: bool = False
 
 
-class Bridge:
-    """The bridge of an engine and the way to it."""
+class Links:
+    """The links of the namespace that the calling thread is in."""
 
-    def __init__(self, name: str) -> None:
-        """Open a socket in the namespace of the calling thread."""
-        self.name = name
-        self._socket = netlink.NetlinkSocket()
-        self._index = 0
-        self._has_ipv6 = (_PROC_NET / "ipv6").is_dir()
+    def __init__(self, instance: str) -> None:
+        """Open a socket; ``instance`` tells the bridges of this engine from those of others."""
+        self.socket = netlink.NetlinkSocket()
+        self._instance = instance
+        self._indexes: dict[str, int] = {}
 
     def close(self) -> None:
-        """Close the socket; the bridge stays."""
-        self._socket.close()
+        """Close the socket; all links stay."""
+        self.socket.close()
 
-    def present_addresses(self) -> list[Interface]:
-        """Return the addresses that the bridge has; [] when there is none."""
-        link = self._socket.link(self.name)
+    # What there is
+
+    def present_addresses(self, name: str) -> list[Interface]:
+        """Return the addresses that a link has; [] when there is none."""
+        link = self.socket.link(name)
         if link is None:
             return []
-        return [address for index, address in self._socket.addresses() if index == link.index]
+        return [address for index, address in self.socket.addresses() if index == link.index]
 
-    def foreign_networks(self) -> list[netlink.Network]:
-        """Return the networks that the host uses besides this bridge, default routes left out."""
-        link = self._socket.link(self.name)
-        own = link.index if link else -1
-        found = [route for route, index in self._socket.routes() if index != own and route.prefixlen > 0]
-        return found + [address.network for index, address in self._socket.addresses() if index != own]
+    def foreign_networks(self, own: Collection[str]) -> list[netlink.Network]:
+        """Return the networks that the host uses besides links of these names, default routes left out."""
+        indexes = {link.index for link in self.socket.links() if link.name in own}
+        found = [route for route, index in self.socket.routes() if index not in indexes and route.prefixlen > 0]
+        return found + [address.network for index, address in self.socket.addresses() if index not in indexes]
 
-    def ensure(self, addresses: Sequence[Interface], *, mtu: int) -> None:
-        """Make the bridge if there is none, give it exactly these addresses (link-local ones aside), set it up."""
+    def index(self, name: str) -> int:
+        """Return the index of a bridge; raises Internal when it has gone."""
+        found = self._indexes.get(name)
+        return found if found is not None else self.refresh(name)
+
+    def refresh(self, name: str) -> int:
+        """Look a link up anew: somebody may have deleted it and the watch made it again."""
+        link = self.socket.link(name)
+        if link is None:
+            self._indexes.pop(name, None)
+            raise Internal(f"adding interface to bridge {name} failed: Link not found")
+        self._indexes[name] = link.index
+        return link.index
+
+    # Bridges
+
+    def ensure(self, plan: BridgePlan) -> None:
+        """Make the bridge if there is none, give it its addresses, set it up.
+
+        A bridge of that name that somebody else made is taken as it is but for its addresses, and never deleted.
+        """
+        created = True
         try:
-            self._socket.request(netlink.build_bridge(self.name, _bridge_mac(self.name), mtu))
+            self.socket.request(netlink.build_bridge(plan.name, bridge_mac(self._instance, plan.name), plan.mtu))
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 raise NotSupported(
                     "the kernel has no bridges", hint="load or enable the kernel's module `bridge`"
                 ) from error
             if error.errno != errno.EEXIST:
-                raise _translate(error, f"cannot make bridge {self.name}") from error
-        link = self._socket.link(self.name)
+                raise translate(error, f"cannot make bridge {plan.name}") from error
+            created = False
+        link = self.socket.link(plan.name)
         if link is None or link.kind != "bridge":
-            raise Unavailable(
-                f"link {self.name} is no bridge",
-                hint=f"remove it (ip link delete {self.name}): Portside needs its name",
+            raise Internal(
+                f"existing interface {plan.name} is not a bridge",
+                hint=f"remove it (ip link delete {plan.name}) or choose another name for the bridge",
             )
-        self._index = link.index
-        present = self.present_addresses()
-        changes = [
-            netlink.build_address(link.index, address, delete=True)
-            for address in present
-            if address not in addresses and not address.is_link_local
-        ]
-        changes += [netlink.build_address(link.index, address) for address in addresses if address not in present]
-        has_ipv6 = any(address.version == 6 for address in addresses)
-        self._write_settings(has_ipv6=has_ipv6)
+        self._indexes[plan.name] = link.index
         try:
-            self._socket.request(*changes, netlink.build_link_up(link.index, mtu=mtu))
-        except OSError as error:
-            raise _translate(error, f"cannot set up bridge {self.name}") from error
+            self._set_up(plan, link.index, present=[] if created else self.present_addresses(plan.name))
+        except (OSError, PortsideError) as error:
+            if created:
+                self.remove_link(link.index)
+                self._indexes.pop(plan.name, None)
+            if isinstance(error, OSError):
+                raise translate(error, f"cannot set up bridge {plan.name}") from error
+            raise
 
-    def _write_settings(self, *, has_ipv6: bool) -> None:
+    def _set_up(self, plan: BridgePlan, index: int, *, present: Sequence[Interface]) -> None:
+        changes = [
+            netlink.build_address(index, address, delete=True)
+            for address in present
+            if address not in plan.addresses and not address.is_link_local
+        ]
+        changes += [netlink.build_address(index, address) for address in plan.addresses if address not in present]
+        self._write_settings(plan)
+        self.socket.request(*changes, netlink.build_link_up(index, mtu=plan.mtu))
+
+    def _write_settings(self, plan: BridgePlan) -> None:
         # Without route_localnet the kernel drops what is published on 127.0.0.1 as martian; the chain
         # `guard` keeps containers from using it to reach the host's loopback.
-        _write(_PROC_NET / "ipv4/conf" / self.name / "route_localnet", "1", needed=True)
-        inet6 = _PROC_NET / "ipv6/conf" / self.name
-        if has_ipv6:
-            _write(inet6 / "disable_ipv6", "0", needed=True)
-            _write(inet6 / "accept_ra", "0", needed=False)
+        write(PROC_NET / "ipv4/conf" / plan.name / "route_localnet", "1", needed=True)
+        inet6 = PROC_NET / "ipv6/conf" / plan.name
+        if plan.ipv6:
+            if not inet6.is_dir():
+                raise NotSupported("the kernel has no IPv6", hint="enable IPv6 on this host")
+            write(inet6 / "disable_ipv6", "0", needed=True)
+            write(inet6 / "accept_ra", "0", needed=False)
             # Nobody else gives out addresses here, and waiting for duplicates keeps neighbours silent for 2 s.
-            _write(inet6 / "accept_dad", "0", needed=False)
+            write(inet6 / "accept_dad", "0", needed=False)
 
-    def gather(self, veths: Collection[str]) -> list[int]:
-        """Make the links of these names ports of the bridge again if they are not; return its other ports."""
-        links = self._socket.links()
+    def gather(self, ports: Mapping[str, Collection[str]]) -> list[int]:
+        """Plug the links in ``ports`` (by bridge) in again where they are not; return the bridges' other ports.
+
+        Only ports of veth pairs count as others: what an administrator plugged in stays.
+        """
+        links = self.socket.links()
+        bridges = {link.name: link.index for link in links if link.name in ports}
+        self._indexes.update(bridges)
+        home = {name: bridge for bridge, names in ports.items() for name in names}
+        strangers: list[int] = []
         for link in links:
-            if link.name in veths and link.master != self._index:
-                with suppress(OSError):
-                    self._socket.request(netlink.build_master(link.index, self._index))
-        return [link.index for link in links if link.master == self._index and link.name not in veths]
+            bridge = home.get(link.name)
+            if bridge is not None and bridge in bridges:
+                if link.master != bridges[bridge]:
+                    with suppress(OSError):
+                        self.socket.request(netlink.build_master(link.index, bridges[bridge]))
+            elif link.kind == "veth" and link.name.startswith("veth") and link.master in bridges.values():
+                strangers.append(link.index)
+        return strangers
 
     def remove_link(self, index: int) -> None:
-        """Delete a link that a container left (20 to 30 ms); one that is gone is no error."""
+        """Delete a link (20 to 30 ms); one that is gone is no error."""
         with suppress(OSError):
-            self._socket.request(netlink.build_link_delete(index))
+            self.socket.request(netlink.build_link_delete(index))
 
-    def remove_veth(self, name: str) -> None:
+    def remove_named(self, name: str) -> None:
         """Delete a link by its name; one that is gone is no error."""
-        link = self._socket.link(name)
+        link = self.socket.link(name)
         if link is not None:
             self.remove_link(link.index)
 
-    def remove(self) -> None:
-        """Delete the bridge; none is no error."""
-        link = self._socket.link(self.name)
-        if link is not None:
-            with suppress(OSError):
-                self._socket.request(netlink.build_link_delete(link.index))
-        self._index = 0
+    def remove_bridge(self, name: str) -> None:
+        """Delete a bridge if this engine made it; none is no error."""
+        link = self.socket.link(name)
+        self._indexes.pop(name, None)
+        if link is not None and self._is_ours(link):
+            self.remove_link(link.index)
 
-    def connect(self, wiring: Wiring) -> int:
-        """Make a namespace with its loopback and its interface; return a descriptor that the caller closes."""
-        if wiring.isolated and _rules_see_bridged_frames():
-            # Then the rules isolate, and let published ports through as they should.
-            wiring = replace(wiring, isolated=False)
-        try:
-            with netns.new_namespace() as fd:
-                try:
-                    self._wire(fd, wiring)
-                except BaseException:
-                    os.close(fd)
-                    raise
-                return fd
-        except OSError as error:
-            raise _translate(error, "cannot set up the container's network") from error
+    def remove_bridges_but(self, names: Iterable[str]) -> None:
+        """Delete all bridges that this engine made and that belong to no network any more."""
+        wanted = set(names)
+        for link in self.socket.links():
+            if link.name not in wanted and self._is_ours(link):
+                self.remove_link(link.index)
 
-    def _wire(self, fd: int, wiring: Wiring) -> None:
-        with netlink.NetlinkSocket() as inner:
-            self._make_pair(fd, wiring)
-            link = inner.link("eth0")
-            if link is None:
-                raise Internal("the container's interface vanished")
-            has_ipv6 = any(address.version == 6 for address in wiring.addresses)
-            name, value = ("accept_dad", "0") if has_ipv6 else ("disable_ipv6", "1")
-            _write(_PROC_NET / "ipv6/conf/eth0" / name, value, needed=False)
-            inner.request(
-                netlink.build_link_up(1),
-                netlink.build_link_up(link.index),
-                *(netlink.build_address(link.index, address) for address in wiring.addresses),
-                *(netlink.build_default_route(link.index, gateway) for gateway in wiring.gateways),
-            )
-
-    def _make_pair(self, fd: int, wiring: Wiring) -> None:
-        settings = netlink.build_port_settings(
-            wiring.veth, ipv6=self._has_ipv6, isolated=wiring.isolated, hairpin=wiring.hairpin
-        )
-        up = netlink.build_port_up(wiring.veth)
-        try:
-            self._socket.request(self._pair(fd, wiring), settings, up)
-        except OSError as error:
-            if error.errno not in (errno.ENODEV, errno.EINVAL) or not self._refresh():
-                raise
-            self._socket.request(self._pair(fd, wiring), settings, up)
-
-    def _pair(self, fd: int, wiring: Wiring) -> netlink.Message:
-        return netlink.build_veth(wiring.veth, "eth0", fd, bridge=self._index, mac=wiring.mac, mtu=wiring.mtu)
-
-    def _refresh(self) -> bool:
-        """Look the bridge up again: somebody may have deleted it and the watch made it anew."""
-        link = self._socket.link(self.name)
-        changed = link is not None and link.index != self._index
-        self._index = link.index if link else self._index
-        return changed
+    def _is_ours(self, link: netlink.Link) -> bool:
+        return link.kind == "bridge" and link.mac == bridge_mac(self._instance, link.name)
 
 
-def lone_namespace() -> int:
-    """Make a namespace that has nothing but its loopback; return a descriptor that the caller closes."""
-    try:
-        with netns.new_namespace() as fd:
-            try:
-                with netlink.NetlinkSocket() as inner:
-                    inner.request(netlink.build_link_up(1))
-            except BaseException:
-                os.close(fd)
-                raise
-            return fd
-    except OSError as error:
-        raise _translate(error, "cannot make a network namespace") from error
+def bridge_mac(instance: str, name: str) -> str:
+    """Return the MAC address of an engine's bridge: fixed, so that it does not follow its ports, and telling."""
+    digest = hashlib.sha256(f"{instance}/{name}".encode()).digest()
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in digest[:4])
 
 
 def ip_forwarding(version: int = 4) -> bool:
     """Whether the host forwards packets."""
-    path = _PROC_NET / ("ipv4/ip_forward" if version == 4 else "ipv6/conf/all/forwarding")
+    path = PROC_NET / ("ipv4/ip_forward" if version == 4 else "ipv6/conf/all/forwarding")
     try:
         return path.read_text().strip() == "1"
     except OSError:
@@ -221,22 +200,11 @@ def enable_ip_forwarding(version: int = 4) -> None:
     """Let the host forward packets; raises Unavailable when the kernel refuses."""
     paths = ["ipv4/ip_forward"] if version == 4 else ["ipv6/conf/default/forwarding", "ipv6/conf/all/forwarding"]
     for path in paths:
-        _write(_PROC_NET / path, "1", needed=True)
+        write(PROC_NET / path, "1", needed=True)
 
 
-def _bridge_mac(name: str) -> str:
-    digest = hashlib.sha256(name.encode()).digest()
-    return "02:42:" + ":".join(f"{byte:02x}" for byte in digest[:4])
-
-
-def _rules_see_bridged_frames() -> bool:
-    try:
-        return (_PROC_NET / "bridge/bridge-nf-call-iptables").read_text().strip() == "1"
-    except OSError:  # the module br_netfilter is not loaded
-        return False
-
-
-def _write(path: Path, value: str, *, needed: bool) -> None:
+def write(path: Path, value: str, *, needed: bool) -> None:
+    """Write a setting of the kernel unless it is so already; raises Unavailable when it is ``needed`` and refused."""
     try:
         if path.read_text().strip() != value:
             path.write_text(value)
@@ -245,7 +213,8 @@ def _write(path: Path, value: str, *, needed: bool) -> None:
             raise Unavailable(f"cannot set {path} to {value}: {error.strerror}") from error
 
 
-def _translate(error: OSError, what: str) -> PortsideError:
+def translate(error: OSError, what: str) -> PortsideError:
+    """Return the kind of failure that an error of the kernel is; ``what`` could not be done."""
     subject = f" ({error.filename})" if error.filename else ""
     text = f"{what}: {error.strerror}{subject}"
     if error.errno in (errno.EPERM, errno.EACCES):

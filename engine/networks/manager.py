@@ -1,10 +1,10 @@
-"""The networks of an engine: the default bridge, host, none and another container's; ports, names, files.
+"""The networks of an engine and the containers on them: addresses, interfaces, ports, names, files.
 
-Owns addresses, host ports, the bridge, the table of rules and the process that holds ports. Knows of
-containers only what their records say. User-defined networks are not there yet.
+Implements what containers ask for; ``administration.py`` makes and removes networks, ``membership.py``
+changes a running container's. Knows of containers only what their records say.
 
 A container's namespace is made when it starts and held by a descriptor of the engine until its process is
-in it; the kernel removes it, and the veth pair with it, when both are gone. So nothing has to be cleaned
+in it; the kernel removes it, and the links with it, when both are gone. So nothing has to be cleaned
 up after a crash but leases, ports and rules, and those are worked out anew from what runs.
 """
 
@@ -17,7 +17,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, ip_address
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import msgspec
@@ -26,31 +26,32 @@ from engine.containers.interfaces import Sandbox
 from engine.errors import Conflict, Internal, NotFound, PortsideError, Unavailable
 from engine.events import EventSink
 from engine.model.base import given
-from engine.model.network import EndpointSettings, NetworkInspect
+from engine.model.container import PortMap
+from engine.model.network import EndpointSettings
 from engine.model.record import ContainerRecord
-from engine.networks import files
-from engine.networks.attachment import Attachment, port_map, veth_name
-from engine.networks.builtin import BRIDGE, DRIVERS, HOST, NONE, NetworkRecord, describe, load_networks
-from engine.networks.defaultbridge import DefaultBridge
-from engine.networks.holding import PortBusyError, PortHolder, bind
-from engine.networks.ports import (
-    DEFAULT_RANGE,
-    PortAllocator,
-    PublishedPort,
-    parse_host_address,
-    parse_host_port,
-    parse_port,
-    read_requests,
-)
+from engine.networks import containerfiles, files
+from engine.networks.administration import Administration
+from engine.networks.attachment import Attachment, Endpoint, port_map
+from engine.networks.catalog import Catalog
+from engine.networks.defaultbridge import default_bridge, host_gateways
+from engine.networks.drivers import make_live
+from engine.networks.fabric import Fabric
+from engine.networks.gateways import choose_way
+from engine.networks.holding import PortHolder
+from engine.networks.live import BridgeNetwork, LiveNetwork
+from engine.networks.membership import Membership
+from engine.networks.nameservers import nameserver_networks
+from engine.networks.naming import NameService, RunningNames
+from engine.networks.ports import DEFAULT_RANGE, PublishedPort
+from engine.networks.publishing import SETUP_FAILED, Publisher
+from engine.networks.record import BRIDGE, HOST, NetworkRecord
 from engine.networks.settings import NetworkSettings
-from engine.networks.validation import check_record
+from engine.networks.validation import CONTAINER, IFNAME, check_endpoint, check_record, parse_sysctls
+from engine.networks.world import World
 from engine.runtime import netns
 from engine.store.database import Database
 
 _log = logging.getLogger(__name__)
-_CONTAINER = "container:"
-_SETUP_FAILED = "failed to set up container networking"
-_BIND_ATTEMPTS = 64
 FindContainer = Callable[[str], ContainerRecord]
 
 
@@ -78,139 +79,213 @@ class NetworkManager:
         find_container: FindContainer,
     ) -> None:
         """Touch nothing; ``find_container`` returns a record by ID or name and raises NotFound."""
-        self._database = database
         self._host = host
         self._settings = settings
         self._events = events
         self._find = find_container
-        self._networks: dict[str, NetworkRecord] = {}
-        self._attachments: dict[str, Attachment] = {}
         self._restored = False
-        self._allocator = PortAllocator(host.ephemeral_ports)
-        self._holder = PortHolder(host.exec_root)
-        self._bridge = DefaultBridge(host.bridge, host.instance, settings, self._published, self._veths)
-        self._guests: dict[str, str] = {}  # who has joined whose namespace
+        self._world = World(Catalog(database))
+        self._fabric = Fabric(host.instance, self._world.wanted, forwards=settings.ip_forward)
+        self._publisher = Publisher(
+            settings, PortHolder(host.exec_root), host.ephemeral_ports, host_has_ipv6=host.listens_on_ipv6
+        )
+        self._names = NameService(host.exec_root)
+        self.administration = Administration(self._world, self._fabric, settings, events, host.instance, self._name_of)
+        self._membership = Membership(self._world, self._fabric, self._publisher, self._names, settings, self)
 
     # Start and stop
 
     async def restore(self, running: Iterable[ContainerRecord]) -> None:
         """At start: take over the endpoints and ports of running containers, remove what belongs to no one.
 
-        Makes the default bridge and its rules. Raises NotSupported or Unavailable when this host cannot.
+        Makes the bridges and their rules. Raises NotSupported or Unavailable when this host cannot.
         """
-        self._networks = await load_networks(self._database)
+        await self._world.catalog.load()
         records = list(running)
+        for record in self._world.catalog:
+            self._world.live[record.id] = self._revive(record)
+        await self._prepare_default(records)
+        for container in records:
+            self._adopt(container)
+        items = list(self._world.attachments.values())
+        _, lost, _ = await asyncio.gather(
+            self._fabric.put_in_place(), self._publisher.restore(items), self._restore_names(items)
+        )
+        await self.administration.sweep()
+        self._restored = True
+        for port in lost:
+            _log.warning("published port %s is held by another program: it still leads to the container", port)
+
+    def _revive(self, record: NetworkRecord) -> LiveNetwork:
+        try:
+            return make_live(record) if record.name != BRIDGE else LiveNetwork(record)
+        except PortsideError as error:
+            _log.warning("network %s cannot be used: %s", record.name, error.message)
+            return LiveNetwork(record)
+
+    async def _prepare_default(self, records: Iterable[ContainerRecord]) -> None:
         wanted = [
             IPv4Interface(f"{endpoint.ip_address}/{endpoint.ip_prefix_len}")
             for record in records
             if (endpoint := record.networks.get(BRIDGE)) is not None and endpoint.ip_address
         ]
-        await self._bridge.prepare(wanted)
-        for record in records:
-            self._adopt(record)
-        held = {item.container_id: item.ports for item in self._attachments.values() if item.ports}
-        _, lost = await asyncio.gather(self._bridge.put_in_place(), self._holder.restore(held))
-        self._restored = True
-        for port in lost:
-            _log.warning("published port %s is held by another program: it still leads to the container", port)
+        bridge = self._host.bridge
+        own = {bridge, *(network.bridge for network in self._world.live.values() if network.bridge)}
+        present, foreign = await self._fabric.survey(bridge, own)
+        foreign += [*nameserver_networks(), *self._world.subnets()]
+        record = self._world.catalog.by_name(BRIDGE)
+        assert record is not None, "the catalog has the predefined networks"
+        default = default_bridge(record, bridge, self._settings, self._host.instance, wanted, present, foreign)
+        self._world.live[record.id] = self._world.default = default
 
     def _adopt(self, record: ContainerRecord) -> None:
-        network = record.host_config.network_mode
-        if network.startswith(_CONTAINER):
-            self._guests[record.id] = network.removeprefix(_CONTAINER)
-        endpoint = record.networks.get(network)
-        if network not in DRIVERS or endpoint is None:
+        mode = record.host_config.network_mode
+        if mode.startswith(CONTAINER):
+            self._world.guests[record.id] = mode.removeprefix(CONTAINER)
             return
-        item = Attachment(record.id, record.name, network, endpoint, ruled=True, announced=True)
-        self._attachments[record.id] = item
-        if network != BRIDGE:
-            return
-        for text in (endpoint.ip_address, endpoint.global_ipv6_address):
-            if text and self._bridge.adopt(ip_address(text)):
-                item.addresses.append(ip_address(text))
-        if not item.addresses:
-            return
-        for key, places in record.ports.items():
-            number, protocol = parse_port(key)
-            for place in places or []:
-                address = parse_host_address(place.host_ip)
-                first, _ = parse_host_port(place.host_port)
-                if address is None or not first:
-                    continue
-                inner = _container_address(item, address.version)
-                item.ports.append(PublishedPort(protocol, address, first, inner, number))
-                self._allocator.adopt([address], protocol, first)
+        item = Attachment(record.id, record.name, ruled=True, is_host=mode == HOST)
+        for name, settings in record.networks.items():
+            network = self._world.live.get(settings.network_id)
+            if network is None:
+                found = self._world.catalog.by_name(name)
+                network = self._world.live.get(found.id) if found is not None else None
+            if network is None or not settings.endpoint_id:
+                continue
+            endpoint = Endpoint(network.record.id, name, settings, announced=True)
+            network.adopt(endpoint)
+            item.endpoints.append(endpoint)
+        self._world.attachments[record.id] = item
+        self._publisher.adopt(item, record, choose_way(item.endpoints, self._world.live))
+
+    async def _restore_names(self, items: Iterable[Attachment]) -> None:
+        wanted: dict[str, RunningNames] = {}
+        for item in items:
+            record = self._find(item.container_id)
+            names = containerfiles.build_names(record, item, self._world, self._settings)
+            if names.endpoints:
+                item.named = True
+                wanted[item.container_id] = RunningNames(netns.path_of_process(record.state.pid), names)
+        await self._names.restore(wanted)
 
     async def aclose(self) -> None:
-        """Leave running containers' networking as it is; with none, remove bridge, table, rules and helper.
+        """Leave running containers' networking as it is; with none, remove bridges, table, rules and helpers.
 
         An engine that failed before it knew what runs removes nothing.
         """
-        in_use = not self._restored or any(item.network == BRIDGE for item in self._attachments.values())
-        for item in self._attachments.values():
+        items = list(self._world.attachments.values())
+        in_use = not self._restored or any(endpoint.addresses for item in items for endpoint in item.endpoints)
+        for item in items:
             item.close()
-        self._holder.close(keep=not self._restored or any(item.ports for item in self._attachments.values()))
-        await self._bridge.aclose(keep=in_use)
+        self._publisher.close(keep=not self._restored or any(item.ports for item in items))
+        self._names.close(keep=not self._restored or any(item.named for item in items))
+        await self._fabric.aclose(keep=in_use)
 
     async def check_rules(self) -> None:
         """Look at once whether rules that others may have removed are in place; otherwise that is done by and by."""
-        await self._bridge.check_rules()
+        await self._fabric.check_rules()
 
     # What containers ask for
 
     def validate(self, record: ContainerRecord) -> list[str]:
         """Check network mode, endpoints and port bindings when a container is created; return warnings.
 
-        Notes the MAC addresses that are asked for: later the endpoints hold those that are in use.
-
-        Raises InvalidArgument or NotSupported with moby's text. As with Docker, a network that does not
-        exist is refused when the container starts.
+        Endpoints are kept by their network's name from here on, and the MAC addresses that are asked for
+        are noted: later the endpoints hold those that are in use. Raises InvalidArgument or NotSupported with
+        moby's text. As with Docker, a network that does not exist is refused when the container starts.
         """
-        warnings = check_record(record, self._find)
+        catalog = self._world.catalog
+        record.networks = {self._name_for(name): settings for name, settings in record.networks.items()}
+        warnings = check_record(record, self._find, catalog.find_or_none)
         record.wanted_macs = {name: item.mac_address for name, item in record.networks.items() if item.mac_address}
         return warnings
 
+    def _name_for(self, network_ref: str) -> str:
+        found = self._world.catalog.find_or_none(network_ref)
+        return found.name if found is not None else network_ref
+
     def reserve(self, record: ContainerRecord) -> Sandbox:
-        """Choose addresses, MAC and host ports for a container that starts, and bind the ports.
+        """Choose addresses, MACs and host ports for a container that starts, and bind the ports.
 
         Raises NotFound for an unknown network, Conflict when the container to join does not run, Internal
-        when a port is taken, Unavailable when there is no address left: all with moby's texts.
+        when a port is taken or there is no address left: all with moby's texts.
         """
-        if record.id in self._attachments:
+        if record.id in self._world.attachments:
             raise Conflict(f"container {record.name.removeprefix('/')} is connected already")
         mode = record.host_config.network_mode
-        if mode.startswith(_CONTAINER):
-            host, path = self._joined(record, mode.removeprefix(_CONTAINER))
-            self._guests[record.id] = host
+        if mode.startswith(CONTAINER):
+            host, path = self._joined(record, mode.removeprefix(CONTAINER))
+            self._world.guests[record.id] = host
             return Sandbox(record.id, path)
-        for name in (mode, *record.networks):
-            if name not in DRIVERS:
-                raise NotFound(
-                    f"{_SETUP_FAILED}: network {name} not found", hint="networks of your own come with a later version"
-                )
-        settings = msgspec.structs.replace(
-            record.networks.get(mode) or EndpointSettings(),
-            network_id=self._networks[mode].id,
-            endpoint_id=secrets.token_hex(32),
-            mac_address=record.wanted_macs.get(mode, ""),
-        )
-        item = Attachment(record.id, record.name, mode, settings)
-        if mode == HOST:
-            self._attachments[record.id] = item
-            return Sandbox(record.id, None, {mode: settings})
+        item = Attachment(record.id, record.name, is_host=mode == HOST)
         try:
-            if mode == BRIDGE:
-                self._bridge.lease(item)
-                self._publish(item, record)
-                self._bridge.wire(item)
-            # The namespace's descriptor gets its number now, so that its path is known before it is made.
-            item.netns_fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        except BaseException:
+            for name, network in self._resolve(record):
+                item.endpoints.append(self.lease(record, name, network))
+            way = choose_way(item.endpoints, self._world.live)
+            self._publisher.publish(item, record, way, self._world.live)
+            counters: dict[str, int] = {}
+            for endpoint in item.endpoints:
+                network = self._world.live[endpoint.network_id]
+                name = _interface_name(endpoint, network, counters, item.endpoints)
+                network.wire(endpoint, name, way.versions(endpoint), hairpin=bool(item.ports))
+            if not item.is_host:
+                # The namespace's descriptor gets its number now, so that its path is known before it is made.
+                item.netns_fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        except BaseException as error:
             self._forget(item)
+            if isinstance(error, PortsideError) and not error.message.startswith(SETUP_FAILED):
+                raise type(error)(f"{SETUP_FAILED}: {error.message}", hint=error.hint) from error
             raise
-        self._attachments[record.id] = item
-        ports = port_map(item.ports, list(given(record.config.exposed_ports, {}))) if mode == BRIDGE else {}
-        return Sandbox(record.id, netns.path_of(item.netns_fd), {mode: settings}, ports)
+        self._world.attachments[record.id] = item
+        endpoints = {endpoint.network: endpoint.settings for endpoint in item.endpoints}
+        namespace = None if item.is_host else netns.path_of(item.netns_fd)
+        return Sandbox(record.id, namespace, endpoints, self.ports_of(record, item))
+
+    def ports_of(self, record: ContainerRecord, item: Attachment) -> PortMap:
+        """Return a container's ports as inspect shows them."""
+        if not any(endpoint.addresses for endpoint in item.endpoints):
+            return {}
+        return port_map(item.ports, list(given(record.config.exposed_ports, {})))
+
+    def _resolve(self, record: ContainerRecord) -> list[tuple[str, LiveNetwork]]:
+        """Return a container's networks, that of its mode first; raises NotFound with moby's text."""
+        found: list[tuple[str, LiveNetwork]] = []
+        for name, settings in record.networks.items():
+            network_ref = settings.network_id if settings.network_id and name not in (BRIDGE, HOST) else name
+            network = self._world.catalog.find(network_ref) if network_ref != name else None
+            network = network or self._world.catalog.find(name)
+            found.append((name, self._world.live[network.id]))
+        primary = self._world.catalog.find_or_none(record.host_config.network_mode)
+        found.sort(key=lambda item: primary is None or item[1].record.id != primary.id)
+        return found
+
+    def lease(self, record: ContainerRecord, name: str, network: LiveNetwork) -> Endpoint:
+        """Return a new endpoint of a container with its addresses; ``name`` is the key of its settings.
+
+        Raises InvalidArgument, Forbidden and Internal with moby's texts; nothing is leased then.
+        """
+        asked = record.networks[name]
+        check_endpoint(network.record, network.record.name, asked)
+        settings = msgspec.structs.replace(
+            asked,
+            network_id=network.record.id,
+            endpoint_id=secrets.token_hex(32),
+            mac_address=record.wanted_macs.get(name, ""),
+        )
+        if not network.record.is_predefined:
+            settings.dns_names = containerfiles.dns_names(record, settings.aliases)
+        endpoint = Endpoint(
+            network.record.id,
+            network.record.name,
+            settings,
+            name=(settings.driver_opts or {}).get(IFNAME, ""),
+            sysctls=parse_sysctls(settings),
+        )
+        try:
+            network.lease(endpoint, ipv6=not containerfiles.disables_ipv6(record))
+        except BaseException:
+            network.give_back(endpoint.addresses)
+            raise
+        return endpoint
 
     def _joined(self, record: ContainerRecord, other_id: str) -> tuple[str, Path]:
         try:
@@ -228,106 +303,72 @@ class NetworkManager:
             )
         return other.id, netns.path_of_process(other.state.pid)
 
-    def _publish(self, item: Attachment, record: ContainerRecord) -> None:
-        requests = read_requests(
-            record.host_config.port_bindings or {},
-            given(record.config.exposed_ports, {}),
-            publish_all=record.host_config.publish_all_ports,
-            default_address=self._settings.default_ip,
-            has_ipv6=self._host.listens_on_ipv6 and (self._settings.userland_proxy or self._settings.ipv6),
-        )
-        for request in requests:
-            busy: PortBusyError | None = None
-            try:
-                for attempt, port in enumerate(self._allocator.candidates(request)):
-                    places = [
-                        PublishedPort(
-                            request.protocol,
-                            address,
-                            port,
-                            _container_address(item, address.version),
-                            request.container_port,
-                        )
-                        for address in request.addresses
-                    ]
-                    try:
-                        sockets = _bind_all(places, ranged=not request.exact)
-                    except PortBusyError as error:
-                        busy = error
-                        if request.exact or attempt == _BIND_ATTEMPTS:
-                            raise Internal(error.message) from error
-                        continue
-                    self._allocator.take(request, port)
-                    item.ports += places
-                    item.sockets += sockets
-                    break
-            except (Conflict, Internal, Unavailable) as error:
-                raise self._port_error(item, error, busy) from error
-
-    def _port_error(self, item: Attachment, error: PortsideError, busy: PortBusyError | None) -> PortsideError:
-        # dockerd answers all of these with status 500, and tools look for its words.
-        reason = busy.message if busy is not None and not isinstance(error, Conflict) else error.message
-        return Internal(
-            f"{_SETUP_FAILED}: driver failed programming external connectivity on endpoint "
-            f"{item.container_name.removeprefix('/')} ({item.settings.endpoint_id}): {reason}",
-            hint="stop what uses the port or publish on another one",
-        )
-
     async def connect(self, sandbox: Sandbox) -> None:
         """Make the namespace, its links and addresses, firewall rules and port holders: all before the process runs."""
-        item = self._attachments.get(sandbox.container_id)
+        item = self._world.attachments.get(sandbox.container_id)
         if item is None:
             return
-        if item.network == BRIDGE and item.wiring is not None:
-            item.ruled = True
-            made = await self._bridge.connect(item.wiring, item.ports)
-        elif item.network == NONE:
-            made = await self._bridge.isolate()
-        else:
-            self._announce(item, "connect")
-            return
+        if not item.is_host:
+            await self._connect(item)
+        for endpoint in item.endpoints:
+            self.announce(item, endpoint, "connect")
+
+    async def _connect(self, item: Attachment) -> None:
+        item.ruled = True
+        wirings = [endpoint.wiring for endpoint in item.endpoints if endpoint.wiring is not None]
+        made = await self._fabric.connect(wirings, item.ports)
         try:
-            if self._attachments.get(sandbox.container_id) is not item or item.netns_fd < 0:
+            if self._world.attachments.get(item.container_id) is not item or item.netns_fd < 0:
                 raise Conflict("the container was taken down while its network was made")
             os.dup2(made, item.netns_fd, inheritable=False)
         finally:
             os.close(made)
-        if item.ports:
-            sockets, item.sockets = item.sockets, []
-            self._holder.hold(item.container_id, item.ports, sockets)
-        self._announce(item, "connect")
+        self._publisher.hand_over(item)
+        if any(containerfiles.has_names(endpoint) for endpoint in item.endpoints):
+            record = self._find(item.container_id)
+            names = containerfiles.build_names(record, item, self._world, self._settings)
+            item.named = True
+            await self._names.join(item.container_id, item.netns_fd, names)
 
     async def release(self, container_id: str) -> None:
         """Take back whatever ``reserve`` and ``connect`` gave; a container that has nothing is no error."""
-        self._guests.pop(container_id, None)
-        item = self._attachments.pop(container_id, None)
+        self._world.guests.pop(container_id, None)
+        item = self._world.attachments.pop(container_id, None)
         if item is None:
             return
-        ports = self._forget(item)
-        if item.network == BRIDGE and container_id in self._guests.values():
-            await self._bridge.disconnect(item.wiring, item.settings.endpoint_id)
-        if ports:
-            await self._holder.drop(container_id)
-        for port in ports:
-            self._allocator.give_back(port.host_address, port.protocol, port.host_port)
-        if item.announced:
-            self._announce(item, "disconnect")
+        if item.named:
+            self._names.leave(container_id)
+        veths = item.veths()
+        ports, handed_over = self._forget(item)
+        if veths and container_id in self._world.guests.values():
+            await self._fabric.unplug(veths)
+        await self._publisher.release(item, ports, handed_over=handed_over)
+        for endpoint in item.endpoints:
+            if endpoint.announced:
+                self.announce(item, endpoint, "disconnect")
 
-    def _forget(self, item: Attachment) -> list[PublishedPort]:
-        """Take back what needs no waiting; return the ports, which are out until the helper has closed them."""
-        handed_over = bool(item.ports) and not item.sockets
+    def _forget(self, item: Attachment) -> tuple[list[PublishedPort], bool]:
+        """Take back what needs no waiting; return the ports that the helper has to close, and whether it has any."""
+        handed_over = any(port.host_port for port in item.ports) and not item.sockets
         ports, item.ports = item.ports, []
         item.close()
-        self._bridge.give_back(item.addresses, ports if item.ruled else [])
+        if item.ruled:
+            self._fabric.unpublish(ports)
+        for endpoint in item.endpoints:
+            network = self._world.live.get(endpoint.network_id)
+            if network is not None:
+                network.give_back(endpoint.addresses)
         if handed_over:
-            return ports
-        for port in ports:
-            self._allocator.give_back(port.host_address, port.protocol, port.host_port)
-        return []
+            return ports, True
+        self._publisher.give_back(ports)
+        return [], False
 
-    def _announce(self, item: Attachment, action: str) -> None:
-        record = self._networks[item.network]
-        item.announced = True
+    def announce(self, item: Attachment, endpoint: Endpoint, action: str) -> None:
+        """Publish that a container was connected or disconnected."""
+        record = self._world.catalog.by_id(endpoint.network_id)
+        if record is None:
+            return
+        endpoint.announced = True
         attributes = {"container": item.container_id, "name": record.name, "type": record.driver}
         self._events.publish("network", action, record.id, attributes)
 
@@ -338,55 +379,46 @@ class NetworkManager:
     def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
         """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
         mode = record.host_config.network_mode
-        if mode.startswith(_CONTAINER):
-            other = directory.parent / self._find(mode.removeprefix(_CONTAINER)).id
+        if mode.startswith(CONTAINER):
+            other = directory.parent / self._find(mode.removeprefix(CONTAINER)).id
             for name in ("hosts", "hostname", "resolv.conf"):
                 files.share(other / name, directory / name)
             return
-        host_config, settings = record.host_config, self._settings
-        own = sandbox.endpoints.get(BRIDGE) or EndpointSettings()
-        extra = files.resolve_extra_hosts(host_config.extra_hosts or [], self._bridge.host_gateways())
-        hostname = record.config.hostname
-        if mode == HOST and not extra:
-            hosts = _read_host_file(Path("/etc/hosts"))
-        else:
-            hosts = files.build_hosts(
-                hostname,
-                record.config.domainname,
-                [own.ip_address, own.global_ipv6_address],
-                extra,
-                ipv6=self._host.has_ipv6 and not _disables_ipv6(record),
-            )
-        resolv = files.read_host_resolv_conf(follow_systemd=mode != HOST)
-        resolv.override(
-            host_config.dns or settings.dns,
-            host_config.dns_search or settings.dns_search,
-            host_config.dns_options or settings.dns_options,
+        if self._world.default is None:
+            raise Unavailable("the networks are not in place yet")
+        containerfiles.write_files(
+            record,
+            self._world.attachments.get(record.id),
+            self._settings,
+            host_gateways(self._settings, self._world.default),
+            [],
+            directory,
+            host_has_ipv6=self._host.has_ipv6,
         )
-        if mode != HOST:
-            resolv.adapt_to_bridge(ipv6=mode == BRIDGE and settings.ipv6)
-        files.write_atomically(directory / "hosts", hosts)
-        files.write_atomically(directory / "hostname", f"{hostname}\n")
-        files.write_unless_edited(directory / "resolv.conf", resolv.render())
 
-    # What the API shows
+    # While a container runs
 
-    def describe_all(self) -> list[NetworkInspect]:
-        """Return all networks with their containers, as inspect shows them."""
-        return [
-            describe(
-                record,
-                self._settings,
-                self._host.bridge,
-                self._bridge.gateways,
-                {
-                    item.container_id: item.describe(self._name_of(item))
-                    for item in self._attachments.values()
-                    if item.network == record.name
-                },
-            )
-            for record in self._networks.values()
-        ]
+    def enlist(self, record: ContainerRecord, network_ref: str, settings: EndpointSettings) -> None:
+        """Note a further network for a container that does not run."""
+        self._membership.enlist(record, network_ref, settings)
+
+    def delist(self, record: ContainerRecord, network_ref: str) -> None:
+        """Strike a network from a container that does not run."""
+        self._membership.delist(record, network_ref)
+
+    async def join(
+        self, record: ContainerRecord, network_ref: str, settings: EndpointSettings, directory: Path
+    ) -> None:
+        """Connect a running container to a further network; its files in ``directory`` follow."""
+        await self._membership.join(record, network_ref, settings, directory)
+
+    async def leave(self, record: ContainerRecord, network_ref: str, directory: Path) -> None:
+        """Take a running container off a network; its files in ``directory`` follow."""
+        await self._membership.leave(record, network_ref, directory)
+
+    def renamed(self, record: ContainerRecord) -> None:
+        """Take notice of a container's new name."""
+        self._membership.renamed(record)
 
     def _name_of(self, item: Attachment) -> str:
         try:
@@ -394,41 +426,19 @@ class NetworkManager:
         except NotFound:
             return item.container_name.removeprefix("/")
 
-    def _veths(self) -> set[str]:
-        return {veth_name(item.settings.endpoint_id) for item in self._attachments.values() if item.network == BRIDGE}
 
-    def _published(self) -> list[PublishedPort]:
-        return [port for item in self._attachments.values() for port in item.ports]
-
-
-def _container_address(item: Attachment, version: int) -> IPv4Address | IPv6Address:
-    same = [address for address in item.addresses if address.version == version]
-    return (same or item.addresses)[0]
-
-
-def _bind_all(places: list[PublishedPort], *, ranged: bool) -> list[socket.socket]:
-    """Bind all places or none; raises as ``bind`` does."""
-    bound: list[socket.socket] = []
-    try:
-        for place in places:
-            bound.append(bind(place, ranged=ranged))
-    except BaseException:
-        for held in bound:
-            held.close()
-        raise
-    return bound
-
-
-def _read_host_file(path: Path) -> str:
-    try:
-        return path.read_text(errors="surrogateescape")
-    except OSError:
-        return ""
-
-
-def _disables_ipv6(record: ContainerRecord) -> bool:
-    sysctls = given(record.host_config.sysctls, {})
-    return any(sysctls.get(f"net.ipv6.conf.{where}.disable_ipv6") == "1" for where in ("all", "lo"))
+def _interface_name(
+    endpoint: Endpoint, network: LiveNetwork, counters: dict[str, int], endpoints: Iterable[Endpoint]
+) -> str:
+    if endpoint.name:
+        return endpoint.name
+    taken = {other.name for other in endpoints}
+    prefix = network.options.prefix if isinstance(network, BridgeNetwork) else "eth"
+    while True:
+        number = counters.get(prefix, 0)
+        counters[prefix] = number + 1
+        if f"{prefix}{number}" not in taken:
+            return f"{prefix}{number}"
 
 
 def read_host(instance: str, bridge: str, exec_root: Path) -> Host:

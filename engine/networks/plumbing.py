@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from engine.errors import Internal, PortsideError
-from engine.networks.links import Bridge, Wiring, lone_namespace
+from engine.networks.links import Links
 from engine.networks.ports import PublishedPort
 from engine.networks.ruleset import build_changes, is_ruled
+from engine.networks.wiring import Wirer, Wiring
 from engine.runtime.conntrack import forget_udp
 from engine.runtime.netns import NamespaceStuckError
 from engine.runtime.nftables import Nftables, NftablesError
@@ -34,27 +35,28 @@ _BATCH = 8
 class Tools:
     """What the thread works with; only it may use them."""
 
-    bridge: Bridge
+    links: Links
+    wirer: Wirer
     nftables: Nftables
 
 
 @dataclass
 class _Job:
-    wiring: Wiring | None = None
-    namespace: bool = False
+    wirings: Sequence[Wiring] | None = None
+    work: Callable[[Tools], Any] | None = None
     add: Sequence[PublishedPort] = ()
     remove: Sequence[PublishedPort] = ()
-    done: asyncio.Future[int] | None = None
+    done: asyncio.Future[Any] | None = None
     fd: int = -1
+    result: Any = None
     failure: PortsideError | None = field(default=None)
 
 
 class Plumbing:
     """The thread and its queue."""
 
-    def __init__(self, bridge: str, table: str) -> None:
-        """Nothing is opened before the first call."""
-        self._bridge = bridge
+    def __init__(self, table: str) -> None:
+        """Nothing is opened before the first call; ``table`` names the instance too."""
         self._table = table
         self._tools: Tools | None = None
         self._thread = ThreadPoolExecutor(1, "networks")
@@ -65,19 +67,19 @@ class Plumbing:
         self._working: asyncio.Future[list[_Job]] | None = None
 
     async def call(self, work: Callable[[Tools], T]) -> T:
-        """Run ``work`` in the thread, between batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(self._ready()))
+        """Run ``work`` in the thread, after all that was asked for before and before all that comes later."""
+        return cast("T", await self._submit(_Job(work=work)))
 
-    async def connect(self, wiring: Wiring, ports: Sequence[PublishedPort]) -> int:
+    async def connect(self, wirings: Sequence[Wiring], ports: Sequence[PublishedPort]) -> int:
         """Make a wired namespace and publish its ports; returns a descriptor of it that the caller closes.
 
         When the caller is cancelled the namespace goes away again; its ports have to be unpublished.
         """
-        return await self._submit(_Job(wiring=wiring, add=ports))
+        return cast("int", await self._submit(_Job(wirings=wirings, add=ports)))
 
-    async def isolate(self) -> int:
-        """Make a namespace with nothing but loopback; returns a descriptor that the caller closes."""
-        return await self._submit(_Job(namespace=True))
+    async def publish(self, ports: Sequence[PublishedPort]) -> None:
+        """Put ports into the rules."""
+        await self._submit(_Job(add=ports))
 
     def unpublish(self, ports: Sequence[PublishedPort]) -> None:
         """Take ports out of the rules with the next transaction, after all that was asked for before."""
@@ -97,7 +99,7 @@ class Plumbing:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close_tools)
         self._thread.shutdown(wait=True)
 
-    def _submit(self, job: _Job) -> asyncio.Future[int]:
+    def _submit(self, job: _Job) -> asyncio.Future[Any]:
         job.done = asyncio.get_running_loop().create_future()
         self._jobs.append(job)
         self._work_on()
@@ -106,7 +108,9 @@ class Plumbing:
     def _work_on(self) -> None:
         if self._working is not None or not self._jobs:
             return
-        batch = [self._jobs.popleft() for _ in range(min(_BATCH, len(self._jobs)))]
+        batch = [self._jobs.popleft()]
+        while batch[0].work is None and self._jobs and self._jobs[0].work is None and len(batch) < _BATCH:
+            batch.append(self._jobs.popleft())
         self._working = asyncio.get_running_loop().run_in_executor(self._thread, self._run, batch)
         self._working.add_done_callback(lambda finished: self._settle(batch, finished))
 
@@ -132,13 +136,13 @@ class Plumbing:
                 _close(job)
                 job.done.set_exception(job.failure)
             else:
-                job.done.set_result(job.fd)
+                job.done.set_result(job.result if job.work is not None else job.fd)
 
     # UDP flows to ports that change hands: nobody waits for that, and it does not hold up the thread
 
     def _forget_flows(self, batch: list[_Job]) -> None:
         changed = [port for job in batch for port in (*job.add, *job.remove)]
-        self._strays |= {port for port in changed if port.protocol == "udp" and is_ruled(port)}
+        self._strays |= {port for port in changed if port.protocol == "udp" and port.host_port and is_ruled(port)}
         if not self._strays or self._forgetting is not None:
             return
         strays, self._strays = self._strays, set()
@@ -159,12 +163,13 @@ class Plumbing:
 
     def _ready(self) -> Tools:
         if self._tools is None:
-            self._tools = Tools(Bridge(self._bridge), Nftables())
+            links = Links(self._table)
+            self._tools = Tools(links, Wirer(links), Nftables())
         return self._tools
 
     def _close_tools(self) -> None:
         if self._tools is not None:
-            self._tools.bridge.close()
+            self._tools.links.close()
             self._tools.nftables.close()
             self._tools = None
 
@@ -172,10 +177,10 @@ class Plumbing:
         tools = self._ready()
         for job in batch:
             try:
-                if job.wiring is not None:
-                    job.fd = tools.bridge.connect(job.wiring)
-                elif job.namespace:
-                    job.fd = lone_namespace()
+                if job.work is not None:
+                    job.result = job.work(tools)
+                elif job.wirings is not None:
+                    job.fd = tools.wirer.new_namespace(job.wirings)
             except PortsideError as error:
                 job.failure = error
         done = [job for job in batch if job.failure is None]

@@ -26,9 +26,10 @@ class NetworkSettings:
     """Docker's daemon.json keys, by their meaning.
 
     ``bip`` address and subnet of the default bridge (``bip``); ``fixed_cidr`` the part of it that addresses
-    are given out of; ``default_gateway`` what containers use instead of the bridge; ``pools``
-    ``default-address-pools``; ``bridge_mtu`` ``mtu``, 0 for the kernel's; ``icc`` containers of the default
-    bridge reach one another; ``default_ip`` where ports are published without an address (``ip``);
+    are given out of; ``default_gateway`` what containers use instead of the bridge; ``pools`` and ``pools6``
+    ``default-address-pools`` (none of IPv6: a prefix of the engine's own); ``bridge_mtu`` ``mtu``, 0 for the
+    kernel's; ``icc`` containers of the default bridge reach one another; ``default_ip`` where ports are
+    published without an address (``ip``);
     ``ip_forward``, ``ip_masq``; ``ipv6`` with ``fixed_cidr_v6`` gives the default bridge IPv6;
     ``dns*`` for containers that name none; ``host_gateway_ips`` what ``host-gateway`` stands for;
     ``userland_proxy`` False leaves IPv6 host addresses of containers without IPv6 unserved.
@@ -38,6 +39,7 @@ class NetworkSettings:
     fixed_cidr: IPv4Network | None = None
     default_gateway: IPv4Address | None = None
     pools: tuple[Pool, ...] = DEFAULT_POOLS
+    pools6: tuple[tuple[IPv6Network, int], ...] = ()
     bridge_mtu: int = 0
     icc: bool = True
     default_ip: IPv4Address | IPv6Address = ANYWHERE

@@ -1,36 +1,55 @@
-"""Checks of a new container's network options, with moby's texts. No I/O."""
+"""Checks of a container's network options, with moby's texts. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.base import given
-from engine.model.network import EndpointSettings
+from engine.model.network import EndpointIPAMConfig, EndpointSettings
 from engine.model.record import ContainerRecord
-from engine.networks.builtin import DRIVERS, HOST, NONE
+from engine.networks.bridgeoptions import check_interface_name
+from engine.networks.ipam import join_problems
 from engine.networks.ports import parse_host_address, parse_host_port, parse_port
+from engine.networks.record import DRIVERS, HOST, NONE, NetworkRecord
 from engine.runtime.netlink import mac_bytes
 
-_CONTAINER = "container:"
+CONTAINER = "container:"
+IFNAME = "com.docker.network.endpoint.ifname"
+SYSCTLS = "com.docker.network.endpoint.sysctls"
+TO_HOST = "cannot connect container to host network - container must be created in host network mode"
+FROM_HOST = "cannot disconnect container from host network - container was created in host network mode"
+SHARED = "container sharing network namespace with another container or host cannot be connected to any other network"
+NOTHING_ELSE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+_SYSCTL_ROOMS = ("ipv4", "ipv6", "mpls")
+FindNetwork = Callable[[str], NetworkRecord | None]
 
 
-def check_record(record: ContainerRecord, find: Callable[[str], ContainerRecord]) -> list[str]:
-    """Return warnings; raises InvalidArgument or NotSupported for what cannot work."""
+def check_record(
+    record: ContainerRecord, find: Callable[[str], ContainerRecord], find_network: FindNetwork
+) -> list[str]:
+    """Return warnings; raises InvalidArgument or NotSupported for what cannot work.
+
+    Docker takes a network at creation that it does not know, and refuses the start. A 404 here would make
+    its command line pull the image.
+    """
     mode = record.host_config.network_mode
     _check_ports(record)
-    if mode.startswith(_CONTAINER):
+    if mode.startswith(CONTAINER):
         with suppress(NotFound):  # Docker looks for it when the container starts
-            _check_joined(record, find(mode.removeprefix(_CONTAINER)))
-        return []
-    if any(name not in DRIVERS for name in (mode, *record.networks)):
-        # Docker takes a network at creation that it does not know, and refuses the start. A 404 here would
-        # make its command line pull the image.
+            _check_joined(record, find(mode.removeprefix(CONTAINER)))
         return []
     _check_combination(record, mode)
+    problems: list[str] = []
     for name, endpoint in record.networks.items():
-        _check_endpoint(name, endpoint)
+        try:
+            check_endpoint(find_network(name), name, endpoint)
+        except InvalidArgument as error:
+            problems.append(f"invalid config for network {name}: {error.message}")
+    if problems:
+        raise InvalidArgument(join_problems(problems))
     return []
 
 
@@ -40,43 +59,117 @@ def _check_joined(record: ContainerRecord, other: ContainerRecord) -> None:
 
 
 def _check_combination(record: ContainerRecord, mode: str) -> None:
-    others = [name for name in record.networks if name != mode]
-    if not others:
-        return
-    if HOST in (mode, *others):
-        if mode != HOST:
-            raise InvalidArgument(
-                "cannot connect container to host network - container must be created in host network mode"
-            )
-        raise InvalidArgument(
-            "container sharing network namespace with another container or host cannot be connected to any other "
-            "network"
-        )
-    raise InvalidArgument(
-        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
-        if NONE in (mode, *others)
-        else f"container cannot be connected to network {others[0]}"
-    )
+    names = list(dict.fromkeys([mode, *record.networks]))
+    if len(names) > 1:
+        if HOST in names:
+            raise InvalidArgument(TO_HOST if mode != HOST else SHARED)
+        if NONE in names:
+            raise InvalidArgument(NOTHING_ELSE)
 
 
-def _check_endpoint(network: str, endpoint: EndpointSettings) -> None:
+def check_endpoint(network: NetworkRecord | None, name: str, endpoint: EndpointSettings) -> None:
+    """Check what is asked of an endpoint; ``network`` None where it does not exist (yet).
+
+    Raises InvalidArgument with all faults, NotSupported for driver options that are not there.
+    """
+    asked = endpoint.ipam_config or EndpointIPAMConfig()
     problems: list[str] = []
-    asked = endpoint.ipam_config
-    if asked is not None and (given(asked.ipv4_address, "") or given(asked.ipv6_address, "")):
-        problems.append("user specified IP address is supported on user defined networks only")
-    if endpoint.aliases:
-        problems.append("network-scoped alias is supported only for containers in user defined networks")
-    if problems:
-        raise InvalidArgument("invalid endpoint settings:\n" + "\n".join(problems))
+    if name in DRIVERS:
+        if given(asked.ipv4_address, "") or given(asked.ipv6_address, ""):
+            problems.append("user specified IP address is supported on user defined networks only")
+        if endpoint.aliases:
+            problems.append("network-scoped alias is supported only for containers in user defined networks")
+        if endpoint.links:
+            raise NotSupported(f"links of an endpoint on network {name} are not supported: use HostConfig.Links")
+    problems += _form_problems(asked)
+    if network is not None:
+        problems += [
+            problem
+            for text in (given(asked.ipv4_address, ""), given(asked.ipv6_address, ""))
+            if (problem := _range_problem(network, text))
+        ]
     if endpoint.mac_address:
         try:
             mac_bytes(endpoint.mac_address)
         except ValueError as error:
             raise InvalidArgument(f"invalid MAC address {endpoint.mac_address}") from error
-    if endpoint.links:
-        raise NotSupported("links between containers (--link) are not supported")
-    for option in endpoint.driver_opts or {}:
-        raise NotSupported(f"driver option {option} of network {network} is not supported")
+    problems += _option_problems(name, endpoint)
+    if problems:
+        raise InvalidArgument("invalid endpoint settings:\n" + join_problems(problems))
+    for text in given(asked.link_local_ips, []):
+        if text:
+            raise NotSupported(f"link-local address {text}: link-local addresses of endpoints are not supported")
+
+
+def _form_problems(asked: EndpointIPAMConfig) -> list[str]:
+    problems: list[str] = []
+    for text, kind, word in (
+        (given(asked.ipv4_address, ""), IPv4Address, "IPv4"),
+        (given(asked.ipv6_address, ""), IPv6Address, "IPv6"),
+    ):
+        if text and not (isinstance(address := _address(text), kind) and not address.is_unspecified):
+            problems.append(f"invalid {word} address: {text}")
+    for text in given(asked.link_local_ips, []):
+        address = _address(text)
+        if address is None or address.is_unspecified:
+            problems.append(f"invalid link-local IP address: {text}")
+    return problems
+
+
+def _range_problem(network: NetworkRecord, text: str) -> str:
+    address = _address(text)
+    if address is None:
+        return ""
+    subnets = [pool.network for pool in network.pools if pool.is_asked and pool.network.version == address.version]
+    if not subnets:
+        return "user specified IP address is supported only when connecting to networks with user configured subnets"
+    if any(address in subnet for subnet in subnets):
+        return ""
+    return f"no configured subnet or ip-range contain the IP address {text}"
+
+
+def _option_problems(network: str, endpoint: EndpointSettings) -> list[str]:
+    problems: list[str] = []
+    for option, value in (endpoint.driver_opts or {}).items():
+        if option == SYSCTLS:
+            problems += [problem for text in value.split(",") if (problem := _sysctl_problem(text))]
+        elif option == IFNAME:
+            check_interface_name(value)
+            if value == "lo":
+                problems.append(f"invalid interface name: {value}")
+        else:
+            raise NotSupported(f"driver option {option} of network {network} is not supported")
+    return problems
+
+
+def _sysctl_problem(text: str) -> str:
+    parts = text.split(".", 4)
+    if len(parts) == 5 and parts[1] in _SYSCTL_ROOMS and parts[3] in ("IFNAME", "ifname"):
+        place, equals, _ = parts[4].partition("=")
+        if equals and "/" not in text.partition("=")[0] and parts[0] == "net" and place:
+            return ""
+    return (
+        f"unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', "
+        "'X' must be 'ipv4', 'ipv6' or 'mpls'"
+    )
+
+
+def parse_sysctls(endpoint: EndpointSettings) -> tuple[tuple[str, str], ...]:
+    """Return an endpoint's settings of its interface as (path beneath /proc/sys/net, value); checked already."""
+    found: list[tuple[str, str]] = []
+    for text in (endpoint.driver_opts or {}).get(SYSCTLS, "").split(","):
+        if text:
+            key, _, value = text.partition("=")
+            _, room, kind, _, name = key.split(".", 4)
+            found.append((f"{room}/{kind}/IFNAME/{name.replace('.', '/')}", value))
+    return tuple(found)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _check_ports(record: ContainerRecord) -> None:

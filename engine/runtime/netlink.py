@@ -32,19 +32,19 @@ NLMSG_DONE = 3
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFF_UP = 0x1
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
-IFLA_AF_SPEC, IFLA_NET_NS_FD = 26, 28
-_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _VETH_INFO_PEER = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
 
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 1, 10, 11
@@ -52,7 +52,7 @@ _NLM_F_ACK_TLVS = 0x200
 _NLMSGERR_ATTR_MSG = 1
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_LINK = struct.Struct("=BxHiII")
+LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _TIMEOUT_S = 10.0
@@ -107,11 +107,11 @@ def build_bridge(name: str, mac: str, mtu: int = 0) -> Message:
 
     Without a MAC address of its own it takes the lowest of its ports', and changes it as they come and go.
     """
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
     body += attribute(IFLA_ADDRESS, mac_bytes(mac))
     if mtu:
         body += number_attribute(IFLA_MTU, mtu)
-    body += attribute(IFLA_LINKINFO, text_attribute(_IFLA_INFO_KIND, "bridge"))
+    body += attribute(IFLA_LINKINFO, text_attribute(IFLA_INFO_KIND, "bridge"))
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"bridge {name}")
 
 
@@ -121,17 +121,17 @@ def build_veth(name: str, peer: str, netns_fd: int, *, bridge: int, mac: str = "
     Neither end may be up at its creation: the peer because the kernel refuses (ENOTCONN), ours because it
     would get an IPv6 address.
     """
-    inner = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, peer)
+    inner = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, peer)
     inner += number_attribute(IFLA_NET_NS_FD, netns_fd)
     if mac:
         inner += attribute(IFLA_ADDRESS, mac_bytes(mac))
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
     if mtu:
         inner += number_attribute(IFLA_MTU, mtu)
         body += number_attribute(IFLA_MTU, mtu)
     body += number_attribute(IFLA_MASTER, bridge)
-    info = text_attribute(_IFLA_INFO_KIND, "veth")
-    info += attribute(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, inner))
+    info = text_attribute(IFLA_INFO_KIND, "veth")
+    info += attribute(IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, inner))
     body += attribute(IFLA_LINKINFO, info)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body, f"veth {name}")
 
@@ -144,7 +144,7 @@ def build_port_settings(name: str, *, ipv6: bool, isolated: bool, hairpin: bool)
     ``hairpin`` lets it send frames back where they came from, for a container that calls its own
     published port.
     """
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
     if ipv6:
         inet6 = attribute(socket.AF_INET6, attribute(_IFLA_INET6_ADDR_GEN_MODE, b"\x01"))
         body += attribute(IFLA_AF_SPEC, inet6)
@@ -157,19 +157,19 @@ def build_port_settings(name: str, *, ipv6: bool, isolated: bool, hairpin: bool)
 
 def build_master(index: int, bridge: int) -> Message:
     """Return the request that makes a link a port of a bridge."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + number_attribute(IFLA_MASTER, bridge)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + number_attribute(IFLA_MASTER, bridge)
     return Message(RTM_NEWLINK, 0, body, f"link {index}")
 
 
 def build_port_up(name: str) -> Message:
     """Return the request that sets up a link that is known by name only."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + text_attribute(IFLA_IFNAME, name)
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + text_attribute(IFLA_IFNAME, name)
     return Message(RTM_NEWLINK, 0, body, f"veth {name}")
 
 
 def build_link_up(index: int, *, mtu: int = 0) -> Message:
     """Return the request that sets a link up."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, IFF_UP, IFF_UP)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, IFF_UP, IFF_UP)
     if mtu:
         body += number_attribute(IFLA_MTU, mtu)
     return Message(RTM_NEWLINK, 0, body, f"link {index}")
@@ -177,7 +177,7 @@ def build_link_up(index: int, *, mtu: int = 0) -> Message:
 
 def build_link_delete(index: int) -> Message:
     """Return the request that deletes a link (20 to 30 ms for a veth)."""
-    return Message(RTM_DELLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), f"link {index}")
+    return Message(RTM_DELLINK, 0, LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), f"link {index}")
 
 
 def build_address(index: int, address: Interface, *, delete: bool = False) -> Message:
@@ -193,16 +193,26 @@ def build_address(index: int, address: Interface, *, delete: bool = False) -> Me
 
 
 def build_default_route(index: int, gateway: Address) -> Message:
-    """Return the request for a default route through a gateway."""
+    """Return the request for a default route through a gateway; an unspecified one stands for the link itself."""
     family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
-    body = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST, 0)
-    body += attribute(_RTA_GATEWAY, gateway.packed) + number_attribute(_RTA_OIF, index)
+    scope = _RT_SCOPE_LINK if gateway.is_unspecified and gateway.version == 4 else _RT_SCOPE_UNIVERSE
+    body = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
+    if not gateway.is_unspecified:
+        body += attribute(_RTA_GATEWAY, gateway.packed)
+    body += number_attribute(_RTA_OIF, index)
     return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, f"default route through {gateway}")
+
+
+def build_no_default_route(version: int) -> Message:
+    """Return the request that takes the default route of a family away; ESRCH when there is none."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    body = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_MAIN, 0, 255, 0, 0)
+    return Message(RTM_DELROUTE, 0, body, f"default route of IPv{version}")
 
 
 @dataclass(frozen=True)
 class Link:
-    """A link as the kernel lists it; ``master`` is the index of its bridge, 0 for none."""
+    """A link as the kernel lists it; ``master`` is the index of its bridge, 0 for none; ``mac`` as ``02:42:…``."""
 
     index: int
     name: str
@@ -210,24 +220,30 @@ class Link:
     master: int = 0
     kind: str = ""
     mtu: int = 0
+    mac: str = ""
+    alias: str = ""
 
 
 def parse_link(body: bytes) -> Link:
     """Return the link that a RTM_NEWLINK message describes."""
-    _, _, index, flags, _ = _LINK.unpack_from(body)
-    name, kind, master, mtu = "", "", 0, 0
-    for number, data in attributes(body[_LINK.size :]):
+    _, _, index, flags, _ = LINK.unpack_from(body)
+    name, kind, mac, alias, master, mtu = "", "", "", "", 0, 0
+    for number, data in attributes(body[LINK.size :]):
         if number == IFLA_IFNAME:
             name = data.rstrip(b"\0").decode(errors="replace")
         elif number == IFLA_MASTER:
             master = int(struct.unpack("=I", data)[0])
         elif number == IFLA_MTU:
             mtu = int(struct.unpack("=I", data)[0])
+        elif number == IFLA_ADDRESS:
+            mac = data.hex(":")
+        elif number == IFLA_IFALIAS:
+            alias = data.rstrip(b"\0").decode(errors="replace")
         elif number == IFLA_LINKINFO:
             for inner, value in attributes(data):
-                if inner == _IFLA_INFO_KIND:
+                if inner == IFLA_INFO_KIND:
                     kind = value.rstrip(b"\0").decode(errors="replace")
-    return Link(index, name, bool(flags & IFF_UP), master, kind, mtu)
+    return Link(index, name, bool(flags & IFF_UP), master, kind, mtu, mac, alias)
 
 
 def parse_address(body: bytes) -> tuple[int, Interface] | None:
@@ -361,11 +377,11 @@ class NetlinkSocket:
 
     def links(self) -> list[Link]:
         """Return all links of the namespace."""
-        return [parse_link(body) for body in self.dump(RTM_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0))]
+        return [parse_link(body) for body in self.dump(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0))]
 
     def link(self, name: str) -> Link | None:
         """Return the link of a name, or None."""
-        body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
+        body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + text_attribute(IFLA_IFNAME, name)
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST, self._sequence, 0)
         self._socket.sendto(header + body, (0, 0))

@@ -1,36 +1,80 @@
-"""Operations tagged Network (API 1.51). User-defined networks are not there yet: what needs them says so."""
+"""Operations tagged Network (API 1.51)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
+from msgspec import UNSET
 
-from engine.errors import Forbidden, InvalidArgument, NotFound, NotSupported
-from engine.model.network import NetworkInspect
-from engine.networks.builtin import DRIVERS
+from engine.errors import Internal, InvalidArgument, NotFound
+from engine.model.network import (
+    EndpointSettings,
+    NetworkConnectRequest,
+    NetworkCreateRequest,
+    NetworkCreateResponse,
+    NetworkDisconnectRequest,
+    NetworkInspect,
+    NetworksPruneReport,
+)
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response
+from engine.wire.booleans import parse_go_bool
 from engine.wire.filters import Filters, match_labels, match_pattern, parse_filters
+from engine.wire.times import parse_moment
 
+PREDEFINED = ("bridge", "host", "none", "default")
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _PRUNE_FILTERS = ("label", "label!", "until")
 _ALWAYS_DETAILED_BEFORE = (1, 28)
-_HINT = "use the networks bridge, host or none, or container:<name>"
+_ENABLE_IPV4_SINCE = (1, 48)
 
 
-class NetworkViews(Protocol):
-    """What shows the networks."""
+class PrunedNetwork(Protocol):
+    """What of a network a prune goes by."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+
+    @property
+    def created_ns(self) -> int:
+        """When it was made, in nanoseconds since 1970."""
+
+
+class Networks(Protocol):
+    """What makes, shows and removes networks."""
 
     def describe_all(self) -> list[NetworkInspect]:
         """Return all networks with their containers."""
 
+    async def create(self, request: NetworkCreateRequest) -> str:
+        """Make a network; return its ID."""
+
+    async def remove(self, network_ref: str) -> None:
+        """Remove a network."""
+
+    async def prune(self, accepts: Callable[[PrunedNetwork], bool]) -> list[str]:
+        """Remove unused networks; return their names."""
+
+
+class Connections(Protocol):
+    """What connects containers."""
+
+    async def connect(self, container_ref: str, network_ref: str, settings: EndpointSettings) -> None:
+        """Connect a container to a network."""
+
+    async def disconnect(self, container_ref: str, network_ref: str, *, force: bool = False) -> None:
+        """Take a container off a network."""
+
 
 class NetworksApi:
-    """Handlers over the network manager."""
+    """Handlers over the network manager and the containers'."""
 
-    def __init__(self, networks: NetworkViews) -> None:
+    def __init__(self, networks: Networks, connections: Connections) -> None:
         """Serve ``networks``."""
         self._networks = networks
+        self._connections = connections
 
     def routes(self) -> list[Route]:
         """Return the operations."""
@@ -55,9 +99,12 @@ class NetworksApi:
         return json_response(found)
 
     async def inspect(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkInspect``: 200; 404 for an unknown one, 400 for an ambiguous beginning of an ID."""
+        """``NetworkInspect``: 200; 404 for an unknown one, 400 for an ambiguous beginning of an ID.
+
+        ``verbose`` adds what services of a swarm have; here there are none.
+        """
         verbose = request.query.get("verbose", "")
-        if verbose and verbose.lower() not in ("1", "t", "true", "0", "f", "false"):
+        if verbose and parse_go_bool(verbose) is None:
             raise InvalidArgument(
                 f'invalid value for verbose: {verbose}: strconv.ParseBool: parsing "{verbose}": invalid syntax'
             )
@@ -66,34 +113,47 @@ class NetworksApi:
         return json_response(find(networks, request.match_info["id"]))
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkCreate``: not there yet; predefined names are refused as Docker does."""
-        body = await decode_body(request, dict)
-        name = str(body.get("Name", ""))
-        if name in (*DRIVERS, "default"):
-            raise Forbidden(f"operation is not permitted on predefined {name} network ")
-        raise NotSupported("user-defined networks are not supported by Portside yet", hint=_HINT)
+        """``NetworkCreate``: 201; 403 for predefined names, 409 for a taken one."""
+        body = await decode_body(request, NetworkCreateRequest)
+        if api_version(request) < _ENABLE_IPV4_SINCE:
+            body.enable_ipv4 = UNSET
+        return json_response(NetworkCreateResponse(id=await self._networks.create(body)), status=201)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkConnect``: not there yet."""
-        find(self._networks.describe_all(), request.match_info["id"])
-        raise NotSupported("connecting a container to a further network is not supported by Portside yet", hint=_HINT)
+        """``NetworkConnect``: 200."""
+        body = await decode_body(request, NetworkConnectRequest)
+        settings = body.endpoint_config or EndpointSettings()
+        await self._connections.connect(body.container, request.match_info["id"], settings)
+        return empty_response(200)
 
     async def disconnect(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkDisconnect``: not there yet."""
-        find(self._networks.describe_all(), request.match_info["id"])
-        raise NotSupported("disconnecting a container from a network is not supported by Portside yet")
+        """``NetworkDisconnect``: 200."""
+        body = await decode_body(request, NetworkDisconnectRequest)
+        await self._connections.disconnect(body.container, request.match_info["id"], force=body.force)
+        return empty_response(200)
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkDelete``: 403 for the predefined ones, which are all there are."""
-        network = find(self._networks.describe_all(), request.match_info["id"])
-        if network.name in DRIVERS:
-            raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+        """``NetworkDelete``: 204; 403 for the predefined ones and those in use."""
+        await self._networks.remove(request.match_info["id"])
         return empty_response()
 
     async def prune(self, request: web.Request) -> web.StreamResponse:
-        """``NetworkPrune``: 200; the predefined networks are never pruned."""
-        parse_filters(request.query.get("filters", ""), _PRUNE_FILTERS)
-        return json_response({"NetworksDeleted": None})
+        """``NetworkPrune``: 200 with the names of what went; filters ``until`` and ``label``."""
+        filters = parse_filters(request.query.get("filters", ""), _PRUNE_FILTERS)
+        until = filters.get("until", [])
+        if len(until) > 1:
+            raise InvalidArgument("more than one until filter specified")
+        until_ns = parse_moment(until[0]) if until else 0
+
+        def accepts(network: PrunedNetwork) -> bool:
+            if until_ns and network.created_ns > until_ns:
+                return False
+            refused = filters.get("label!")
+            wanted = match_labels(filters.get("label", ()), network.labels)
+            return wanted and not (refused and match_labels(refused, network.labels))
+
+        removed = await self._networks.prune(accepts)
+        return json_response(NetworksPruneReport(networks_deleted=removed or None))
 
 
 def find(networks: list[NetworkInspect], network_ref: str) -> NetworkInspect:
@@ -103,7 +163,7 @@ def find(networks: list[NetworkInspect], network_ref: str) -> NetworkInspect:
             return network
     begun = [network for network in networks if network.id.startswith(network_ref)]
     if len(begun) > 1:
-        raise InvalidArgument(f"network {network_ref} is ambiguous ({len(begun)} matches found based on ID prefix)")
+        raise InvalidArgument(f"{len(begun)} matches found based on ID prefix: network {network_ref} is ambiguous")
     if not begun:
         raise NotFound(f"network {network_ref} not found", hint="see the list of networks")
     return begun[0]
@@ -122,7 +182,7 @@ def select(networks: list[NetworkInspect], filters: Filters) -> list[NetworkInsp
         found = [network for network in found if match_labels(filters["label"], network.labels)]
     if filters.get("dangling"):
         dangling = _dangling(filters["dangling"])
-        found = [network for network in found if (network.name not in DRIVERS and not network.containers) is dangling]
+        found = [network for network in found if (not _is_builtin(network) and not network.containers) is dangling]
     if filters.get("type"):
         found = [network for kind in filters["type"] for network in found if _is_of_type(network, kind)]
     return found
@@ -136,7 +196,11 @@ def _dangling(values: list[str]) -> bool:
     return values[0] in ("1", "true")
 
 
+def _is_builtin(network: NetworkInspect) -> bool:
+    return network.name in PREDEFINED
+
+
 def _is_of_type(network: NetworkInspect, kind: str) -> bool:
     if kind not in ("builtin", "custom"):
-        raise InvalidArgument(f"invalid filter: 'type'='{kind}'")
-    return (network.name in DRIVERS) is (kind == "builtin")
+        raise Internal(f"invalid filter: 'type'='{kind}'")
+    return _is_builtin(network) is (kind == "builtin")

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from engine.containers.interfaces import Sandbox
 from engine.errors import NotFound
 from engine.model.container import PortBinding, PortMap
+from engine.model.network import EndpointSettings
 from engine.model.record import ContainerRecord
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
@@ -106,6 +107,7 @@ class Lab:
     def record(self, name: str, *, mode: str = "bridge", ports: PortMap | None = None) -> ContainerRecord:
         record = ContainerRecord(id=secrets.token_hex(32), name=name, created_ns=1)
         record.host_config.network_mode = mode
+        record.networks = {} if mode.startswith("container:") else {mode: EndpointSettings()}
         record.host_config.port_bindings = ports or {}
         record.config.hostname = name
         self.records[record.id] = record
@@ -113,7 +115,7 @@ class Lab:
 
     async def start(self, record: ContainerRecord) -> Sandbox:
         sandbox = self.manager.reserve(record)
-        record.networks = {**record.networks, **sandbox.endpoints}
+        record.networks = sandbox.endpoints
         record.ports = sandbox.ports
         await self.manager.connect(sandbox)
         record.state.status = "running"

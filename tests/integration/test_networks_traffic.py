@@ -349,7 +349,7 @@ async def test_bip_and_fixed_cidr(tmp_path: Path) -> None:
         assert [host.address(record) for record in found] == ["10.9.8.64", "10.9.8.65", "10.9.8.66", "10.9.8.67"]
         with pytest.raises(PortsideError, match="no available IPv4 addresses"):
             await host.run("five")
-        network = next(item for item in host.manager.describe_all() if item.name == "bridge")
+        network = next(item for item in host.manager.administration.describe_all() if item.name == "bridge")
         assert network.ipam.config is not None
         assert [(item.subnet, item.gateway) for item in network.ipam.config] == [("10.9.8.0/24", "10.9.8.1")]
         assert {item.name for item in (network.containers or {}).values()} == {"one", "two", "three", "four"}

@@ -6,7 +6,7 @@ from typing import Any
 from engine.networks.coexistence import Passage, is_foreign_change, plan_changes, plan_legacy_changes
 from engine.runtime.netlink import Answer, text_attribute
 
-PASSAGE = Passage("psd-1", "portside:t")
+PASSAGE = Passage(("psd-1",), "portside:t")
 
 
 def chain(name: str) -> dict[str, Any]:

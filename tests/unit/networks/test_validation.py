@@ -23,7 +23,7 @@ def check(made: ContainerRecord) -> list[str]:
             raise NotFound("No such container: b")
         return made
 
-    return check_record(made, find)
+    return check_record(made, find, lambda name: None)
 
 
 @pytest.mark.parametrize("mode", ["bridge", "host", "none", "nope", "container:b"])

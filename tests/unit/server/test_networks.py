@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.errors import InvalidArgument, NotFound
+from engine.errors import Internal, InvalidArgument, NotFound
 from engine.model.network import NetworkContainer, NetworkInspect
 from engine.server.networks import find, select
 
@@ -38,10 +38,15 @@ def test_filters(filters: dict[str, list[str]], expected: list[str]) -> None:
     assert names(select(networks(), filters)) == expected
 
 
-@pytest.mark.parametrize("filters", [{"dangling": ["true", "false"]}, {"dangling": ["x"]}, {"type": ["x"]}])
+@pytest.mark.parametrize("filters", [{"dangling": ["true", "false"]}, {"dangling": ["x"]}])
 def test_malformed_filters(filters: dict[str, list[str]]) -> None:
     with pytest.raises(InvalidArgument):
         select(networks(), filters)
+
+
+def test_an_unknown_type_is_a_fault_of_the_engine_as_with_docker() -> None:
+    with pytest.raises(Internal, match="invalid filter: 'type'='x'"):
+        select(networks(), {"type": ["x"]})
 
 
 def test_networks_are_found_by_name_id_and_its_beginning() -> None:
