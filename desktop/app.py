@@ -330,7 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     QApplication.setApplicationName("Portside")
     QApplication.setDesktopFileName("portside")
-    app = QApplication(sys.argv[:1])
+    app = QApplication(["portside"])
     desktop = Desktop(app, parsed)
     if parsed.first_paint:
         desktop.window.painted.connect(_tell_first_paint)

@@ -15,7 +15,7 @@ packages=(
   docker.io podman docker-registry skopeo busybox-static openssl shellcheck
   libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0
   libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xkb1 libxkbcommon-x11-0
-  xvfb xauth xdotool fonts-dejavu-core git
+  xvfb xauth xdotool x11-utils trayer fonts-dejavu-core git
 )
 
 say() { printf '%s\n' "tests: $*"; }
