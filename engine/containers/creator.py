@@ -42,6 +42,15 @@ class Creator:
         self._host = host
         self._find = find
         self._data_root = data_root
+        self._creating: dict[str, tuple[str, str]] = {}
+
+    def creating(self, image_id: str) -> list[tuple[str, str, bool]]:
+        """Return (ID, name, false) of each container that is on its way to be made from an image."""
+        return [(key, name, False) for key, (name, image) in self._creating.items() if image == image_id]
+
+    def settle(self, container_id: str) -> None:
+        """Say that a container has been stored, or will not be."""
+        self._creating.pop(container_id, None)
 
     async def create(
         self,
@@ -53,12 +62,14 @@ class Creator:
     ) -> tuple[ContainerRecord, list[str]]:
         """Return a complete record and the warnings of its creation; volumes that it names exist then.
 
+        Its image counts as used from the moment in which it is found until ``settle``.
         Raises NotFound for an unknown image, InvalidArgument for an unknown container and for wrong options,
         NotSupported for those that Portside lacks.
         """
         if not request.image:
             raise InvalidArgument("no image specified")
         image = self._images.resolve(request.image, platform)
+        self._creating[container_id] = (name, image.id)
         try:
             return await self._build(request, image, name, container_id, platform, api_version)
         except NotFound as error:

@@ -142,8 +142,9 @@ class ContainerManager:
         self._events.publish(container.record, action)
 
     def containers_using(self, image_id: str) -> list[tuple[str, str, bool]]:
-        """Return (ID, name, whether it runs) of each container made from an image."""
-        return [(item.id, item.name, item.is_running) for item in self.all() if item.record.image_id == image_id]
+        """Return (ID, name, whether it runs) of each container made from an image, or being made."""
+        made = [(item.id, item.name, item.is_running) for item in self.all() if item.record.image_id == image_id]
+        return made + self._creator.creating(image_id)
 
     def containers_using_volume(self, name: str) -> list[str]:
         """Return the IDs of containers that have a volume."""
@@ -192,7 +193,10 @@ class ContainerManager:
         except BaseException:
             self.index.release(claimed)
             raise
-        self.adopt(record)
+        else:
+            self.adopt(record)
+        finally:
+            self._creator.settle(container_id)
         self._events.publish(record, "create")
         return container_id, warnings
 

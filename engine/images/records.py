@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -78,6 +79,7 @@ class ImageTable:
         self._images: dict[str, ImageRecord] = {}
         self._references: dict[str, str] = {}
         self._named: dict[str, dict[str, Reference]] = {}
+        self._condemned: set[str] = set()
         for row in database.read("SELECT record FROM images"):
             record = _decoder.decode(row[0])
             self._images[record.id] = record
@@ -101,6 +103,15 @@ class ImageTable:
         """Let nobody find an image any more, durably."""
         record.hidden = True
         await self.put(record)
+
+    @contextmanager
+    def condemned(self, image_id: str) -> Iterator[None]:
+        """Let nobody find an image while it is being deleted: no container may be made from it from now on."""
+        self._condemned.add(image_id)
+        try:
+            yield
+        finally:
+            self._condemned.discard(image_id)
 
     def referenced(self, reference: Reference) -> ImageRecord | None:
         """Return the image that a complete reference names; a digest counts before a tag."""
@@ -130,19 +141,24 @@ class ImageTable:
         if is_image_id(image_ref):
             full = image_ref if image_ref.startswith("sha256:") else f"sha256:{image_ref}"
             found = self._images.get(full)
-            if found is not None and not found.hidden:
+            if found is not None and self._is_found(found):
                 return found
             raise NotFound(f"No such image: {full}")
         reference = parse_reference(image_ref).with_default_tag()
         record = self.referenced(reference)
-        if record is not None:
+        if record is not None and self._is_found(record):
             return record
         short = image_ref.removeprefix("sha256:")
         if _SHORT_ID.fullmatch(short):
-            fitting = [image for image in self.all() if image.id.startswith(f"sha256:{short}")]
+            fitting = [
+                image for image in self.all() if image.id.startswith(f"sha256:{short}") and self._is_found(image)
+            ]
             if len(fitting) == 1:  # as with moby, an ambiguous one finds nothing
                 return fitting[0]
         raise NotFound(f"No such image: {reference.familiar}")
+
+    def _is_found(self, record: ImageRecord) -> bool:
+        return not record.hidden and record.id not in self._condemned
 
     async def put(self, record: ImageRecord, references: Iterable[Reference] = ()) -> list[ImageRecord]:
         """Store an image with references to it, durably; return the images that lost one by that."""

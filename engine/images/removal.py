@@ -73,10 +73,11 @@ class ImageRemover:
             if quiet:
                 return
             raise
-        await self._untag(record, table.references(record.id), done)
-        used = {chain for image in table.all() if image.id != record.id for chain in image.layers}
         is_needed = bool(self._images.users.containers_using(record.id))
-        await (table.hide(record) if is_needed else table.delete(record.id))
+        with table.condemned(record.id):
+            await self._untag(record, table.references(record.id), done)
+            used = {chain for image in table.all() if image.id != record.id for chain in image.layers}
+            await (table.hide(record) if is_needed else table.delete(record.id))
         self._images.publish("delete", record.id, record.id)
         done.append(ImageDelete(deleted=record.id))
         if not is_needed:

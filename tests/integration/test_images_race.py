@@ -1,0 +1,86 @@
+"""An image is deleted while a container is made from it: one of the two is refused, never half done."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import NotFound
+from tests.engine_process import EngineProcess
+from tests.fakes.images import image_archive
+from tests.integration.images_world import ImagesWorld, tar_of
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking needs root")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[ImagesWorld]:
+    world = ImagesWorld(tmp_path / "data")
+    yield world
+    world.close()
+
+
+def copying_archive(program: bytes) -> bytes:
+    """Return an image whose containers take a while to be made: a volume gets copies of its files."""
+    entry = tarfile.TarInfo("bin/busybox")
+    entry.size, entry.mode = len(program), 0o755
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        archive.addfile(entry, io.BytesIO(program))
+        for number in range(4000):
+            archive.addfile(tarfile.TarInfo(f"data/file{number}"))
+    return image_archive([output.getvalue()], ["slow:1"], config={"Volumes": {"/data": {}}})
+
+
+def test_a_container_on_its_way_stands_against_the_deletion_of_its_image(own_engine: EngineProcess) -> None:
+    engine = own_engine
+    archive = engine.folder / "slow.tar"
+    archive.write_bytes(copying_archive(Path("/bin/busybox").read_bytes()))
+    engine.docker("load", "-i", str(archive))
+    answers: list[tuple[int, Any]] = []
+    body = {"Image": "slow:1", "Cmd": ["/bin/busybox", "true"], "HostConfig": {"NetworkMode": "none"}}
+    creating = threading.Thread(target=lambda: answers.append(engine.api("POST", "/containers/create", body)))
+    creating.start()
+    try:
+        while not list((engine.data_root / "volumes").glob("*/_data/*")):  # until the copying has begun
+            assert creating.is_alive()
+        status, answer = engine.api("DELETE", "/images/slow:1")
+        assert (status, answers) == (409, [])
+        assert "is using its referenced image" in answer["message"]
+        status, answer = engine.api("DELETE", "/images/slow:1?force=1")
+        assert status == 200
+    finally:
+        creating.join()
+    assert answers[0][0] == 201
+    container_id = answers[0][1]["Id"]
+    assert engine.api("POST", f"/containers/{container_id}/start")[0] == 204
+    assert engine.api("POST", f"/containers/{container_id}/wait")[1]["StatusCode"] == 0
+    engine.api("DELETE", f"/containers/{container_id}?v=1")
+
+
+async def test_an_image_that_is_being_deleted_is_not_found(world: ImagesWorld) -> None:
+    await world.load(image_archive([tar_of([("base", b"b")])], ["app:1"]))
+    image_id = world.images.resolve("app:1").id
+    seen: list[str] = []
+    delete = world.images.table.delete
+
+    async def watched(image_id: str) -> None:
+        for name in (image_id, image_id[7:19]):
+            with pytest.raises(NotFound):
+                world.images.resolve(name)
+            seen.append(name)
+        await delete(image_id)
+
+    world.images.table.delete = watched  # type: ignore[method-assign]
+    await world.remover.remove("app:1")
+    assert len(seen) == 2
+    assert world.images.table.all() == []
+    await world.load(image_archive([tar_of([("base", b"b")])], ["app:1"]))
+    assert world.images.resolve(image_id).id
