@@ -86,7 +86,7 @@ class Companion:
             actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), 3))
             self._pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", self._program],
+                [sys.executable, "-I", "-S", self._program, str(self._folder)],  # the folder says whose it is
                 {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
                 file_actions=actions,
                 setsid=True,

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Literal
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from engine.containers.attach import AttachOptions, parse_detach_keys, serve
-from engine.containers.container import Container
+from engine.containers.attach import parse_detach_keys
 from engine.containers.listing import ALLOWED_FILTERS, ContainerListing, build_query
-from engine.containers.logoptions import log_attributes
-from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
-from engine.errors import Conflict, InvalidArgument, NotSupported, PortsideError
+from engine.errors import InvalidArgument, NotSupported, PortsideError
 from engine.model.container import (
     ContainerCreateRequest,
     ContainerCreateResponse,
@@ -31,10 +24,8 @@ from engine.model.container import (
     WaitResponse,
 )
 from engine.model.record import ContainerRecord
-from engine.runtime.conmon import AttachSocket
 from engine.runtime.inotify import Inotify
-from engine.server.exec import stream_type, terminal_size
-from engine.server.hijack import HijackedStream, HijackResponse
+from engine.server.exec import terminal_size
 from engine.server.http import (
     Route,
     api_version,
@@ -45,6 +36,7 @@ from engine.server.http import (
     query_int,
     raw_json_response,
 )
+from engine.server.output import OutputApi
 from engine.wire.filters import match_labels, parse_filters
 from engine.wire.times import parse_moment
 
@@ -66,15 +58,13 @@ class ContainersApi:
         self._manager = manager
         self._questions = questions
         self._listing = listing
-        self._paths = paths
-        self._inotify = inotify
+        self._output = OutputApi(manager, paths, inotify)
 
     def routes(self) -> list[Route]:
         """Return the operations."""
         return [
             Route("GET", "/containers/json", self.list),
             Route("GET", "/containers/{name}/json", self.inspect),
-            Route("GET", "/containers/{name}/logs", self.logs),
             Route("GET", "/containers/{name}/top", self.top),
             Route("GET", "/containers/{name}/stats", self.stats),
             Route("POST", "/containers/create", self.create),
@@ -89,11 +79,11 @@ class ContainersApi:
             Route("POST", "/containers/{name}/rename", self.rename),
             Route("POST", "/containers/{name}/update", self.update),
             Route("POST", "/containers/{name}/resize", self.resize),
-            Route("POST", "/containers/{name}/attach", self.attach),
             Route("GET", "/containers/{name}/checkpoints", self.checkpoints, since=(1, 25)),
             Route("POST", "/containers/{name}/checkpoints", self.checkpoints, since=(1, 25)),
             Route("DELETE", "/containers/{name}/checkpoints/{checkpoint}", self.checkpoints, since=(1, 25)),
             Route("DELETE", "/containers/{name}", self.remove),
+            *self._output.routes(),
         ]
 
     async def checkpoints(self, request: web.Request) -> web.StreamResponse:
@@ -202,118 +192,6 @@ class ContainersApi:
         await response.write_eof()
         return response
 
-    async def attach(self, request: web.Request) -> web.StreamResponse:
-        """``ContainerAttach``: hijacks the connection; also before the container is started."""
-        container = self._manager.get(request.match_info["name"])
-        query = request.query
-        describe = f"Invalid detach keys ({query.get('detachKeys', '')}) provided"
-        keys = parse_detach_keys(query.get("detachKeys", ""), describe=lambda _: describe)
-        record = container.record
-        if record.state.status == "paused":
-            raise Conflict(f"container {request.match_info['name']} is paused, unpause the container before attach")
-        if container.is_restarting:
-            raise Conflict(f"container {request.match_info['name']} is restarting, wait until the container is running")
-        stdin = query_bool(request, "stdin") and record.config.open_stdin
-        options = AttachOptions(
-            stdin=stdin,
-            stdout=query_bool(request, "stdout"),
-            stderr=query_bool(request, "stderr"),
-            framed=not record.config.tty,
-            detach_keys=keys if record.config.tty else b"",
-            close_stdin=record.config.stdin_once and not record.config.tty,
-        )
-        response = HijackResponse(stream_type(request, tty=record.config.tty))
-        pending = None if container.is_running else container.next_attachment()
-        stream = await response.take_over(request)
-        try:
-            if query_bool(request, "logs"):
-                await self._send_logs(container, stream, options)
-            if query_bool(request, "stream"):
-                await self._attach(container, stream, options, pending)
-        except (ConnectionResetError, PortsideError):
-            pass  # the client has gone, or there will be no process: the start's answer says why
-        finally:
-            if pending is not None:
-                pending.cancel()
-            stream.close()
-        return response
-
-    async def _attach(
-        self,
-        container: Container,
-        stream: HijackedStream,
-        options: AttachOptions,
-        pending: asyncio.Future[AttachSocket] | None,
-    ) -> None:
-        self._manager.announce(container, "attach")
-        process = await self._attachment(container, stream, pending)
-        if process is None:
-            return
-        try:
-            if await serve(process, stream, options):
-                self._manager.announce(container, "detach")
-        finally:
-            process.close()
-
-    async def _attachment(
-        self, container: Container, stream: HijackedStream, pending: asyncio.Future[AttachSocket] | None
-    ) -> AttachSocket | None:
-        """Return a connection to the process, waiting for its start; None when the client goes before."""
-        if pending is None:
-            return AttachSocket.connect(self._paths.bundle(container.id))
-        gone = asyncio.ensure_future(stream.closed.wait())
-        both: list[asyncio.Future[AttachSocket] | asyncio.Future[Literal[True]]] = [pending, gone]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-        return pending.result() if pending.done() else None
-
-    async def _send_logs(self, container: Container, stream: HijackedStream, options: AttachOptions) -> None:
-        query = LogQuery(stdout=options.stdout, stderr=options.stderr, framed=options.framed)
-        async for data in self._read_logs(container, query):
-            await stream.write(data)
-
-    def _read_logs(self, container: Container, query: LogQuery) -> AsyncGenerator[bytes, None]:
-        if container.removing:
-            raise Conflict("can not get logs from container which is dead or marked for removal")
-        if container.record.host_config.log_config.type == "none":
-            raise NotSupported("configured logging driver does not support reading")
-        return read_logs(
-            self._paths.log(container.id),
-            query,
-            self._inotify,
-            lambda: not container.is_running and not container.is_starting,
-            container.exited,
-        )
-
-    async def logs(self, request: web.Request) -> web.StreamResponse:
-        """``ContainerLogs``: framed unless the container has a terminal."""
-        container = self._manager.get(request.match_info["name"])
-        query = request.query
-        wanted = LogQuery(
-            stdout=query_bool(request, "stdout"),
-            stderr=query_bool(request, "stderr"),
-            since_ns=parse_moment(query.get("since", "")),
-            until_ns=parse_moment(query.get("until", "")),
-            tail=parse_tail(query.get("tail", "")),
-            follow=query_bool(request, "follow"),
-            timestamps=query_bool(request, "timestamps"),
-            framed=not container.record.config.tty,
-            details=log_details(container.record) if query_bool(request, "details") else b"",
-        )
-        if not wanted.stdout and not wanted.stderr:
-            raise InvalidArgument("Bad parameters: you must choose at least one stream")
-        lines = self._read_logs(container, wanted)
-        kind = stream_type(request, tty=container.record.config.tty)
-        response = web.StreamResponse(headers={"Content-Type": kind})
-        await response.prepare(request)
-        async with aclosing(lines):
-            async for data in lines:
-                await response.write(data)
-        await response.write_eof()
-        return response
-
     async def inspect(self, request: web.Request) -> web.StreamResponse:
         """``ContainerInspect``."""
         container = self._manager.get(request.match_info["name"])
@@ -384,15 +262,3 @@ class ContainersApi:
 def stop_signal(request: web.Request) -> str:
     """Return the signal that a stop asks for, which older versions than 1.42 cannot."""
     return request.query.get("signal", "") if api_version(request) >= (1, 42) else ""
-
-
-def parse_tail(text: str) -> int | None:
-    """Return the number of lines of ``tail``, None for all of them, as moby reads it."""
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def log_details(record: ContainerRecord) -> bytes:
-    """Return what ``--details`` puts before each line: the attributes that the log's options name."""
-    found = log_attributes(record)
-    pairs = ",".join(f"{quote(key)}={quote(value)}" for key, value in sorted(found.items()))
-    return f"{pairs} ".encode()

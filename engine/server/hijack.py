@@ -90,6 +90,11 @@ class HijackedStream(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
 
+    def write_soon(self, data: bytes) -> None:
+        """Send a few bytes without waiting, in order with the others; nothing when the client has gone."""
+        if not self._lost and not self._transport.is_closing():
+            self._transport.write(data)
+
     def close(self) -> None:
         """Send what is queued, then close the connection."""
         if not self._lost:
@@ -121,8 +126,10 @@ class HijackResponse(web.StreamResponse):
         """Whether the head has gone out."""
         return self._taken
 
-    async def take_over(self, request: web.Request, extra_head: bytes = b"") -> HijackedStream:
-        """Send the head (101 when the client asked to upgrade, else 200) and take the connection."""
+    async def take_over(
+        self, request: web.Request, extra_head: bytes = b"", *, head: bytes | None = None
+    ) -> HijackedStream:
+        """Send the head (101 when the client asked to upgrade, else 200; or ``head``) and take the connection."""
         protocol = request.protocol
         transport = request.transport
         if transport is None or transport.is_closing():
@@ -130,7 +137,9 @@ class HijackResponse(web.StreamResponse):
         early = bytes(getattr(protocol, "_message_tail", b""))
         upgrade = request.headers.get("Upgrade")
         kind = (self._stream_type if upgrade else RAW_STREAM).encode()
-        if upgrade:
+        if head is not None:
+            self.set_status(101)
+        elif upgrade:
             head = b"HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\n" % (
                 kind,
                 upgrade.encode("latin-1"),
