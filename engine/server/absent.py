@@ -16,7 +16,6 @@ _ABSENT: tuple[tuple[str, str, str], ...] = (
     ("POST", "/build/cancel", "building images is"),
     ("POST", "/session", "BuildKit sessions are"),
     ("POST", "/grpc", "BuildKit sessions are"),
-    ("GET", "/containers/{name}/attach/ws", "attaching by websocket is"),
     ("GET", "/distribution/{name:.+}/json", "inspecting images of registries is"),
     ("GET", "/plugins", "plugins are"),
     ("POST", "/plugins/pull", "plugins are"),
