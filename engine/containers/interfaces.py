@@ -108,6 +108,9 @@ class Networks(Protocol):
     def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
         """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
 
+    def check_exists(self, network_ref: str) -> None:
+        """Raise NotFound, with moby's text, for a network that does not exist, InvalidArgument for an ambiguous ID."""
+
     def enlist(self, record: ContainerRecord, network_ref: str, settings: EndpointSettings) -> None:
         """Note a further network for a container that does not run; raises InvalidArgument with moby's texts."""
 

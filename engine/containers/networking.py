@@ -11,7 +11,7 @@ from engine.containers.lifecycle import Lifecycle
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
 from engine.containers.store import ContainerStore
-from engine.errors import Internal, NotFound
+from engine.errors import Internal, InvalidArgument, NotFound
 from engine.model.network import EndpointSettings
 
 
@@ -35,7 +35,7 @@ class ContainerNetworking:
 
     async def connect(self, container_ref: str, network_ref: str, settings: EndpointSettings) -> None:
         """Connect a container to a network; raises NotFound, InvalidArgument, Forbidden and Internal."""
-        container = self._manager.get(container_ref)
+        container = self._get(container_ref)
         async with container.lock:
             record = container.record
             if container.is_running:
@@ -48,11 +48,12 @@ class ContainerNetworking:
     async def disconnect(self, container_ref: str, network_ref: str, *, force: bool = False) -> None:
         """Take a container off a network; with ``force`` also off one that is no more."""
         try:
-            container = self._manager.get(container_ref)
+            container = self._get(container_ref)
         except NotFound as error:
             if not force:
                 raise
             # Docker looks for what an unknown container has left on the network; here nothing is ever left.
+            self._networks.check_exists(network_ref)
             raise NotFound(f"endpoint {container_ref} not found") from error
         async with container.lock:
             record = container.record
@@ -67,6 +68,11 @@ class ContainerNetworking:
                         raise
                     self._networks.delist(record, network_ref)
             await self._keep(container)
+
+    def _get(self, container_ref: str) -> Container:
+        if not container_ref:
+            raise InvalidArgument('invalid name or ID supplied: ""')
+        return self._manager.get(container_ref)
 
     def _check_stays(self, container: Container) -> None:
         if container.removing or container.record.state.status in ("removing", "dead"):

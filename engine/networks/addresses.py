@@ -66,9 +66,10 @@ class AddressPool:
         self._last = int(self._part.broadcast_address)
         self._cursor = self._first
         self._leased: set[int] = {int(address) for address in reserved}
-        self._leased.add(int(subnet.network_address))
-        if subnet.version == 4 and subnet.prefixlen < 31:
-            self._leased.add(int(subnet.broadcast_address))
+        if subnet.version == 6:
+            self._leased.add(int(subnet.network_address))  # of all routers (RFC 4291)
+        elif subnet.prefixlen < 31:  # links between two have neither (RFC 3021)
+            self._leased |= {int(subnet.network_address), int(subnet.broadcast_address)}
 
     def lease(self, wanted: str = "") -> Address:
         """Return an address, the ``wanted`` one when given.

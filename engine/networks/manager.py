@@ -398,6 +398,10 @@ class NetworkManager:
 
     # While a container runs
 
+    def check_exists(self, network_ref: str) -> None:
+        """Raise NotFound for a network that does not exist."""
+        self._world.catalog.find(network_ref)
+
     def enlist(self, record: ContainerRecord, network_ref: str, settings: EndpointSettings) -> None:
         """Note a further network for a container that does not run."""
         self._membership.enlist(record, network_ref, settings)

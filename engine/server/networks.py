@@ -114,21 +114,21 @@ class NetworksApi:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """``NetworkCreate``: 201; 403 for predefined names, 409 for a taken one."""
-        body = await decode_body(request, NetworkCreateRequest)
+        body = await decode_body(request, NetworkCreateRequest, optional=True)
         if api_version(request) < _ENABLE_IPV4_SINCE:
             body.enable_ipv4 = UNSET
         return json_response(NetworkCreateResponse(id=await self._networks.create(body)), status=201)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """``NetworkConnect``: 200."""
-        body = await decode_body(request, NetworkConnectRequest)
+        body = await decode_body(request, NetworkConnectRequest, optional=True)
         settings = body.endpoint_config or EndpointSettings()
         await self._connections.connect(body.container, request.match_info["id"], settings)
         return empty_response(200)
 
     async def disconnect(self, request: web.Request) -> web.StreamResponse:
         """``NetworkDisconnect``: 200."""
-        body = await decode_body(request, NetworkDisconnectRequest)
+        body = await decode_body(request, NetworkDisconnectRequest, optional=True)
         await self._connections.disconnect(body.container, request.match_info["id"], force=body.force)
         return empty_response(200)
 
