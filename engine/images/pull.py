@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from engine.errors import Internal, InvalidArgument, NotSupported, PortsideError, Unavailable
 from engine.images.arrival import Arrival, ArrivalBroken
@@ -19,6 +17,7 @@ from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
 from engine.images.manager import ImageManager, matches_platform, platform_mismatch
 from engine.images.manifests import Descriptor, check_media_type, choose_platform, parse_manifest
+from engine.images.progress import Progress, Reporter, first_of, short_name
 from engine.images.records import decode_file
 from engine.lean import give_back_memory
 from engine.model.system import AuthConfig
@@ -28,12 +27,8 @@ from engine.wire.references import Reference
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[dict[str, Any]], Awaitable[None]]
-
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.2
-_PROGRESS_EVERY_S = 0.1
-_QUEUED_MESSAGES = 100
 _WRITE_BYTES = 1 << 20
 _FOLLOWED_BYTES = 1 << 20  # a smaller layer is here before an unpacker has started
 _MAX_CONFIG_BYTES = 8 * 1024 * 1024
@@ -171,7 +166,7 @@ class Puller:
         parents = [""]
         for diff_id in diff_ids:
             parents.append(chain_id(parents[-1], check_digest(diff_id)))
-        reporter = _Reporter(progress)
+        reporter = Reporter(progress)
         layers: list[LayerRecord] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -183,7 +178,7 @@ class Puller:
                 layers = [await task for task in work]
                 reporter.finish()
         except BaseExceptionGroup as group:  # one layer's failure ended the others: that is what is told
-            raise _first(group) from group
+            raise first_of(group) from group
         return layers
 
     async def _layer(
@@ -193,9 +188,9 @@ class Puller:
         parent: str,
         diff_id: str,
         below: asyncio.Task[LayerRecord] | None,
-        reporter: _Reporter,
+        reporter: Reporter,
     ) -> LayerRecord:
-        name = _short(item.digest)
+        name = short_name(item.digest)
         present = self._images.layers.get(chain_id(parent, diff_id))
         if present is not None:
             reporter.say(name, "Already exists")
@@ -233,16 +228,16 @@ class Puller:
         item: Descriptor,
         parent: str,
         diff_id: str,
-        reporter: _Reporter,
+        reporter: Reporter,
         following: asyncio.Future[LayerRecord | None] | None,
     ) -> LayerRecord:
-        reporter.say(_short(item.digest), "Extracting", item.size, item.size)
+        reporter.say(short_name(item.digest), "Extracting", item.size, item.size)
         if following is not None and (layer := await following):
             return layer
         async with self._unpacking:
             return await self._images.layers.unpack(parent, diff_id, item.digest, item.media_type)
 
-    async def _download(self, repository: Repository, item: Descriptor, reporter: _Reporter | None) -> None:
+    async def _download(self, repository: Repository, item: Descriptor, reporter: Reporter | None) -> None:
         """Get a blob, together with whoever wants it too; the last one to leave stops it."""
         while not self._images.blobs.has(item.digest):
             download = self._downloads.get(item.digest)
@@ -257,7 +252,7 @@ class Puller:
                     raise
                 # somebody else's registry or credentials did not give it: this pull tries its own
 
-    async def _join(self, download: _Download, digest: str, reporter: _Reporter | None) -> None:
+    async def _join(self, download: _Download, digest: str, reporter: Reporter | None) -> None:
         if reporter is not None:
             download.reporters.append(reporter)
         download.waiters += 1
@@ -275,7 +270,7 @@ class Puller:
                     await download.task
 
     async def _fetch(self, repository: Repository, item: Descriptor, download: _Download) -> None:
-        name = _short(item.digest)
+        name = short_name(item.digest)
         if self._slots.locked():
             download.say(name, "Waiting")
         async with self._slots:
@@ -292,7 +287,7 @@ class Puller:
         self, writer: BlobWriter, repository: Repository, item: Descriptor, download: _Download
     ) -> None:
         """Get a blob with as many attempts as it takes while it goes on; raises Internal for one that is wrong."""
-        name = _short(item.digest)
+        name = short_name(item.digest)
         failures, pause_s, reached = 0, _FIRST_PAUSE_S, 0
         while True:
             try:
@@ -329,7 +324,7 @@ class Puller:
                         await asyncio.to_thread(writer.write, pending)
                         download.arrival.advance(writer.size)
                         pending = bytearray()
-                        download.say(_short(item.digest), "Downloading", writer.size, item.size)
+                        download.say(short_name(item.digest), "Downloading", writer.size, item.size)
             finally:
                 if pending and writer.size + len(pending) <= item.size:
                     await asyncio.to_thread(writer.write, pending)
@@ -358,67 +353,8 @@ class _Download:
         self.arrival = Arrival()
         self.task: asyncio.Future[None]
         self.waiters = 0
-        self.reporters: list[_Reporter] = []
+        self.reporters: list[Reporter] = []
 
     def say(self, name: str, status: str, current: int = 0, total: int = 0) -> None:
         for reporter in self.reporters:
             reporter.say(name, status, current, total)
-
-
-class _Reporter:
-    """Sends a pull's progress: every change of a layer's status, its bytes at most ten times a second."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-        self._last: dict[str, tuple[str, float]] = {}
-
-    def say(self, name: str, status: str, current: int = 0, total: int = 0) -> None:
-        """Note what a layer is doing."""
-        now = time.monotonic()
-        before = self._last.get(name)
-        if before is not None and before[0] == status and now - before[1] < _PROGRESS_EVERY_S:
-            return
-        self._last[name] = (status, now)
-        if total and self._queue.qsize() > _QUEUED_MESSAGES:
-            return  # the client reads too slowly: it misses figures, never a change of status
-        item: dict[str, Any] = {"status": status, "progressDetail": {}, "id": name}
-        if total:
-            item["progressDetail"] = {"current": current, "total": total}
-            item["progress"] = progress_bar(current, total)
-        self._queue.put_nowait(item)
-
-    def finish(self) -> None:
-        """End ``run`` when everything is sent."""
-        self._queue.put_nowait(None)
-
-    async def run(self) -> None:
-        """Send until ``finish``; raises what the client's going away raises."""
-        while (item := await self._queue.get()) is not None:
-            await self._progress(item)
-
-
-def progress_bar(current: int, total: int) -> str:
-    """Return Docker's bar of 50 characters with the sizes."""
-    filled = min(50, 100 * current // total // 2)
-    return f"[{'=' * filled}>{' ' * (50 - filled)}] {_size(current):>8}/{_size(total)}"
-
-
-def _size(value: float) -> str:
-    units = ("B", "kB", "MB", "GB", "TB")
-    unit = 0
-    while value >= 1000 and unit < len(units) - 1:
-        value /= 1000
-        unit += 1
-    return f"{value:.4g}{units[unit]}"
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first

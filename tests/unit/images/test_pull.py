@@ -7,7 +7,7 @@ import pytest
 from engine.errors import InvalidArgument, NotFound
 from engine.images.listing import matches
 from engine.images.manifests import Descriptor, check_media_type, choose_platform
-from engine.images.pull import progress_bar
+from engine.images.progress import progress_bar
 from engine.images.removal import going_with, is_single
 from engine.wire.references import Reference, parse_reference
 
