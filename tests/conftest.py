@@ -46,10 +46,12 @@ def _engine() -> Iterator[EngineProcess]:
         yield process
         process.clean()
         leaks = leaks_of(process)
+        said = process.unexpected_log()
     finally:
         process.remove_leftovers()
         shutil.rmtree(folder, ignore_errors=True)
     assert not leaks, f"the engine left behind: {leaks}"
+    assert not said, "the engine logged what no test expected:\n" + "\n".join(said)
 
 
 def leaks_of(process: EngineProcess) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,9 @@ from typing import Any
 from engine.config import instance_name
 
 READY_TIMEOUT_S = 30.0
+EXPECTED_LOG = ("there is no group portside",)
+"""What any engine of a test may warn of: the set-up makes the group, tests do not."""
+_LOG_LINE = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 DOCKER = shutil.which("docker") or "/usr/bin/docker"
 
 
@@ -37,6 +41,7 @@ class EngineProcess:
         self._settings = folder / "daemon.json"
         self._settings.write_text(json.dumps(settings or {}))
         self._arguments = arguments
+        self._expected = [re.compile(pattern) for pattern in EXPECTED_LOG]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> EngineProcess:
@@ -67,6 +72,21 @@ class EngineProcess:
     def instance(self) -> str:
         """The name of its table and its parent control group."""
         return instance_name(self.data_root)
+
+    def expect_log(self, pattern: str) -> None:
+        """Say that a test provokes a warning; any other one in the log fails it (tests/conftest.py)."""
+        self._expected.append(re.compile(pattern))
+
+    def unexpected_log(self) -> list[str]:
+        """Return the warnings and errors in the log that no test expected, with what follows each."""
+        found: list[str] = []
+        is_kept = False
+        for line in self.log.read_text(errors="replace").splitlines():
+            if _LOG_LINE.match(line):
+                is_kept = not line.startswith(("DEBUG", "INFO")) and not any(one.search(line) for one in self._expected)
+            if is_kept:
+                found.append(line)
+        return found
 
     def start(self) -> None:
         """Start the engine and wait until it answers; raises RuntimeError with its log when it does not."""

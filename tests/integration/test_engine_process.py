@@ -380,3 +380,19 @@ def test_tcp_serves_clients_with_a_certificate_and_nobody_else(folder: Path) -> 
         assert done.returncode == 1
         assert f"tcp://127.0.0.1:{port}: " in done.stderr
         assert "Traceback" not in engine.log.read_text()
+
+
+def test_a_warning_that_nobody_expects_is_found_with_its_traceback(tmp_path: Path) -> None:
+    process = EngineProcess(tmp_path)
+    process.log.write_text(
+        "INFO engine.engine: ready\n"
+        "WARNING engine.server.listeners: there is no group portside: only root may use it\n"
+        "ERROR engine.containers: it failed\n"
+        "Traceback (most recent call last):\n"
+        "INFO engine.engine: stopping\n"
+        "WARNING engine.volumes: no room left\n"
+    )
+    found = ["ERROR engine.containers: it failed", "Traceback (most recent call last):"]
+    assert process.unexpected_log() == [*found, "WARNING engine.volumes: no room left"]
+    process.expect_log("no room left")
+    assert process.unexpected_log() == found
