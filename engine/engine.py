@@ -17,6 +17,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from engine.build.cache import BuildCache
+from engine.build.manager import Builder, Host
+from engine.build.runner import BuildRoots, StepRunner
 from engine.config import EngineConfig, RuntimeSetting
 from engine.containers.announce import ContainerEvents
 from engine.containers.archive import ContainerArchives
@@ -63,6 +66,7 @@ from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
+from engine.server.build import BuildApi
 from engine.server.archive import ArchiveApi
 from engine.server.commit import CommitApi
 from engine.server.containers import ContainersApi
@@ -213,7 +217,42 @@ class Engine:
         )
         self._watcher = ExitWatcher(self._paths, self._containers, self._lifecycle, self._inotify)
         self._images.users = self._volumes.users = self._containers
+        self._builder = self._make_builder(config, specs, index)
         self._events.listen(self._notice)
+
+    def _make_builder(self, config: EngineConfig, specs: ContainerSpecs, index: ContainerIndex) -> Builder:
+        """Return the builder; its steps run in containers that are made of states instead of images."""
+        roots = BuildRoots(self._images.layers)
+        launcher = Launcher(
+            self._paths,
+            config.instance,
+            self._conmon,
+            self._runtimes,
+            self._mounter,
+            roots,
+            self._networks,
+            self._volumes,
+            specs,
+            self._copies,
+        )
+        creator = Creator(
+            roots,
+            self._networks,
+            self._volumes,
+            _create_defaults(config, self._runtimes),
+            self._host,
+            index.find,
+            config.data_root,
+        )
+        return Builder(
+            self._images,
+            self._puller,
+            BuildCache(self._database, self._images.layers),
+            StepRunner(creator, launcher, self._networks, roots, self._inotify),
+            self._paths,
+            self._mounter,
+            Host("linux", go_arch()),
+        )
 
     def _image_name(self, record: ContainerRecord) -> str:
         """Return what the list calls a container's image: its name as long as that means the same image."""
@@ -246,7 +285,8 @@ class Engine:
 
             return await check(_registry_settings(self.config), credentials)
 
-        system = SystemApi(info, listing, _VolumeUsage(self._volumes), self._all_containers, login)
+        usage = _VolumeUsage(self._volumes)
+        system = SystemApi(info, listing, usage, self._all_containers, self._builder.usage, login)
         apis = (
             system,
             EventsApi(self._events),
@@ -255,6 +295,7 @@ class Engine:
             ExecApi(self._execs),
             CommitApi(self._snapshots),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
+            BuildApi(self._builder),
             NetworksApi(self._networks.administration, self._networking),
             VolumesApi(self._volumes),
         )

@@ -12,8 +12,6 @@ _NO_SWARM = (
     "and try again."
 )
 _ABSENT: tuple[tuple[str, str, str], ...] = (
-    ("POST", "/build", "building images is"),
-    ("POST", "/build/cancel", "building images is"),
     ("POST", "/session", "BuildKit sessions are"),
     ("POST", "/grpc", "BuildKit sessions are"),
     ("GET", "/distribution/{name:.+}/json", "inspecting images of registries is"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -52,6 +52,7 @@ class SystemApi:
         images: Images,
         volumes: Volumes,
         containers: Callable[[], Awaitable[bytes]],
+        build_cache: Callable[[], Awaitable[list[dict[str, Any]]]],
         login: Login,
     ) -> None:
         """``containers`` returns the JSON list of all containers with their sizes; ``login`` asks a registry."""
@@ -59,6 +60,7 @@ class SystemApi:
         self._images = images
         self._volumes = volumes
         self._containers = containers
+        self._build_cache = build_cache
         self._login = login
 
     def routes(self) -> list[Route]:
@@ -70,7 +72,6 @@ class SystemApi:
             Route("GET", "/info", self.info),
             Route("GET", "/system/df", self.disk_usage),
             Route("POST", "/auth", self.auth),
-            Route("POST", "/build/prune", self.prune_builds, since=(1, 31)),
         ]
 
     async def ping(self, request: web.Request) -> web.StreamResponse:
@@ -127,7 +128,7 @@ class SystemApi:
         if not kinds or "volume" in kinds:
             usage.volumes = await self._volumes.disk_usage()
         if not kinds or "build-cache" in kinds:
-            usage.build_cache = []
+            usage.build_cache = await self._build_cache()
         answer = msgspec.to_builtins(usage)
         if api_version(request) < (1, 44):
             for image in answer["Images"] or ():
@@ -139,7 +140,3 @@ class SystemApi:
     async def auth(self, request: web.Request) -> web.StreamResponse:
         """``SystemAuth``: 200 when the registry takes the credentials."""
         return json_response(await self._login(await decode_body(request, AuthConfig)))
-
-    async def prune_builds(self, request: web.Request) -> web.StreamResponse:
-        """``BuildPrune``: there is no builder yet, so there is no cache either."""
-        return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})

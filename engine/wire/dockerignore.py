@@ -209,3 +209,13 @@ class IgnoreRules:
             item.is_exception and (f"{item.text}/".startswith(prefix) or set(item.text) & set("*?["))
             for item in self._patterns
         )
+
+
+def match_name(pattern: str, name: str) -> bool:
+    """Whether a pattern without slashes fits one name of a path; raises InvalidArgument for a broken pattern."""
+    if not set(pattern) & set("*?[\\"):
+        return pattern == name
+    tokens = _tokens(pattern)
+    if sum(token.startswith("*") for token in tokens) > _MAX_STARS:
+        return _simulate(tokens, name)
+    return re.fullmatch(_expression(tokens), name, re.DOTALL) is not None

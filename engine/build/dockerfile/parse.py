@@ -58,9 +58,14 @@ class Dockerfile:
     notices: list[Notice] = field(default_factory=list)
 
 
-def parse_dockerfile(text: str) -> Dockerfile:
-    """Read a Dockerfile; raises DockerfileError with a line and BuildKit's text."""
-    read = read_lines(text)
+def parse_dockerfile(text: str, name: str = "") -> Dockerfile:
+    """Read a Dockerfile; raises DockerfileError with a line and BuildKit's text, and ``name`` where moby names it."""
+    try:
+        read = read_lines(text)
+    except DockerfileError as error:
+        if not name:
+            raise
+        raise DockerfileError(f"failed to parse {name}: {error.message}", error.start_line, error.end_line) from error
     found = Dockerfile(escape=read.escape, directives=read.directives, notices=read.warnings)
     for line in read.lines:
         try:

@@ -1,0 +1,468 @@
+"""The builder: a context and a Dockerfile become an image.
+
+Stages are built when something asks for them, independent ones at once; what they share is in ``build``. Knows
+nothing of where context, secrets and credentials come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from engine.build.build import Build, Shared
+from engine.build.cache import BuildCache, Committer
+from engine.build.context import Context, receive_context
+from engine.build.dockerfile.arguments import BuildArguments, platform_arguments
+from engine.build.dockerfile.errors import DockerfileError
+from engine.build.dockerfile.instructions import Copy, Label, Run
+from engine.build.dockerfile.mounts import BuildMount, parse_mount
+from engine.build.dockerfile.parse import Dockerfile, parse_dockerfile
+from engine.build.dockerfile.words import Lexer
+from engine.build.interfaces import Progress, Pulls
+from engine.build.options import BuildOptions
+from engine.build.output import BuildOutput, Channel
+from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, wanted
+from engine.build.runner import StepRunner
+from engine.build.stage import StageBuilder, short
+from engine.build.state import State, begin
+from engine.build.workspace import Workspace
+from engine.containers.paths import ContainerPaths
+from engine.errors import Internal, InvalidArgument, NotFound, PortsideError
+from engine.images.changeset import Changesets
+from engine.images.manager import ImageManager
+from engine.lean import give_back_memory
+from engine.model.image import ImageConfig
+from engine.model.system import AuthConfig
+from engine.runtime.mounts import Mounter
+from engine.wire.references import is_image_id, parse_reference
+from engine.wire.times import format_ns
+
+log = logging.getLogger(__name__)
+
+_LEAST_CACHE_BYTES = 2 << 30
+DOCKER_HUB = "docker.io"
+HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
+
+
+@dataclass(frozen=True)
+class Host:
+    """The platform that builds run on, as Go calls it."""
+
+    os: str
+    architecture: str
+
+
+class Builder:
+    """Builds images."""
+
+    def __init__(
+        self,
+        images: ImageManager,
+        pulls: Pulls,
+        cache: BuildCache,
+        runner: StepRunner,
+        paths: ContainerPaths,
+        mounter: Mounter,
+        host: Host,
+    ) -> None:
+        """Make nothing yet; ``cache`` keeps layers from now on."""
+        self._images = images
+        self._pulls = pulls
+        self.cache = cache
+        self._runner = runner
+        self._paths = paths
+        self._mounter = mounter
+        self._host = host
+        self._shared = Shared()
+        self._changesets = Changesets(images.layers, images.blobs)
+        self._mounts_root = paths.data_root / "build" / "mounts"
+        self._mounts_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.cache_limit_bytes = max(_LEAST_CACHE_BYTES, shutil.disk_usage(paths.data_root).total // 10)
+        images.keeper = cache
+
+    @asynccontextmanager
+    async def workspace(self) -> AsyncIterator[Workspace]:
+        """Yield the folders of one build; everything in them is gone afterwards."""
+        workspace = Workspace(self._paths, self._mounter, self._images.layers)
+        try:
+            await workspace.open()
+            yield workspace
+        finally:
+            await asyncio.shield(workspace.close())
+            give_back_memory()
+
+    async def receive(self, workspace: Workspace, source: AsyncIterator[bytes]) -> Context:
+        """Unpack a context that arrives; raises InvalidArgument for a damaged one, Unavailable for a full disk."""
+        return await receive_context(workspace.folder / "context", source)
+
+    async def build(
+        self, options: BuildOptions, context: Context, name: str, text: str, workspace: Workspace, send: Progress
+    ) -> str:
+        """Build ``text``, the Dockerfile ``name``, and return the ID of its image.
+
+        ``send`` gets Docker's JSON messages; it raises when the client has gone, which ends the build, as
+        cancelling does. Raises DockerfileError, StepError and the kinds of what a step needs; a failure leaves
+        nothing but the cache of the steps before it.
+        """
+        dockerfile = parse_dockerfile(text, name)
+        if not dockerfile.stages:
+            raise Internal("No image was generated. Is your Dockerfile empty?")
+        target = _target(dockerfile, options.target)
+        _add_labels(dockerfile, target, options)
+        platform = _platform(options.platform, self._host)
+        arguments = BuildArguments(options.arguments, platform_arguments(*platform, options.target))
+        async with self._images.working():
+            image_id = await self._build(options, dockerfile, target, arguments, context, workspace, send)
+        await self.limit_cache()
+        return image_id
+
+    async def _build(
+        self,
+        options: BuildOptions,
+        dockerfile: Dockerfile,
+        target: int,
+        arguments: BuildArguments,
+        context: Context,
+        workspace: Workspace,
+        send: Progress,
+    ) -> str:
+        output = BuildOutput(send)
+        committer = Committer(self.cache)
+        run = _Run(self, options, dockerfile, output)
+        run.build = Build(
+            options=options,
+            dockerfile=dockerfile,
+            arguments=arguments,
+            context=context,
+            workspace=workspace,
+            output=output,
+            cache=self.cache,
+            committer=committer,
+            changesets=self._changesets,
+            runner=self._runner,
+            shared=self._shared,
+            resolve=run.resolve,
+            stage=run.stage,
+            mounts_root=self._mounts_root,
+        )
+        if options.cache_from:
+            run.build.has_sources = True
+            run.build.sources = [state for name in options.cache_from if (state := self._present(name)) is not None]
+        committing = asyncio.ensure_future(committer.run())
+        try:
+            state = await run.run(target)
+            image_id = await self._store(state, options)
+        finally:
+            committer.finish()
+            await asyncio.shield(committing)
+        await self._tell(output, arguments, image_id, options)
+        return image_id
+
+    async def _tell(self, output: BuildOutput, arguments: BuildArguments, image_id: str, options: BuildOptions) -> None:
+        unused = arguments.unused()
+        if unused:
+            await output.send({"stream": f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n"})
+        await output.send({"stream": f"Successfully built {short(image_id)}\n"})
+        for reference in options.tags:
+            await output.send({"stream": f"Successfully tagged {reference.familiar}\n"})
+
+    async def _store(self, state: State, options: BuildOptions) -> str:
+        """Store the image and its names, durably; return its ID."""
+        if not state.image_id:
+            raise Internal("No image was generated. Is your Dockerfile empty?")
+        present = self._images.table.get(state.image_id)
+        if present is not None and not present.hidden:
+            if options.tags:
+                await self._images.name(present, options.tags)
+        else:
+            await self._images.add(state.file, list(state.layers), options.tags)
+        for reference in options.tags:
+            self._images.publish("tag", state.image_id, reference.familiar)
+        return state.image_id
+
+    # The cache
+
+    async def usage(self) -> list[dict[str, Any]]:
+        """Return the cache's records as ``GET /system/df`` shows them."""
+        shared = self._shared_chains()
+        shown = [
+            {
+                "ID": record.key[:25],
+                "Parents": [parent.removeprefix("sha256:")[:25]] if (parent := record.parent_chain) else None,
+                "Type": record.kind,
+                "Description": record.description,
+                "InUse": False,
+                "Shared": record.chain_id in shared,
+                "Size": record.size,
+                "CreatedAt": format_ns(record.created_ns),
+                "LastUsedAt": format_ns(record.used_ns),
+                "UsageCount": record.uses,
+            }
+            for record in self.cache.all()
+        ]
+        return shown + await asyncio.to_thread(cache_mounts, self._mounts_root)
+
+    def _shared_chains(self) -> set[str]:
+        return {chain for record in self._images.table.all() for chain in record.layers}
+
+    async def prune(
+        self, filters: Mapping[str, Sequence[str]], *, every: bool, reserved: int, most: int, least_free: int
+    ) -> tuple[list[str], int]:
+        """Delete records of the cache and return their IDs and the bytes that came free.
+
+        ``reserved`` bytes stay; ``most`` and ``least_free``, where they are given, say how much is too much. With
+        ``every`` those whose layers images have go too, and all cache mounts. Raises InvalidArgument.
+        """
+        shared = self._shared_chains()
+        records = wanted(filters, self.cache.all(), shared)
+        if not every:
+            records = [record for record in records if record.chain_id not in shared]
+        total = sum(record.size for record in self.cache.all() if record.chain_id not in shared)
+        limits = [reserved] if reserved else []
+        if most:
+            limits.append(most)
+        if least_free:
+            free = await asyncio.to_thread(lambda: shutil.disk_usage(self._mounts_root.parents[1]).free)
+            limits.append(max(0, total - max(0, least_free - free)))
+        if limits:
+            records = down_to(records, total, max(limits))
+        await self.cache.delete(records)
+        if every and not filters and not limits:
+            await self.cache.delete_configuration_only()
+        freed = await self._images.collect()
+        names = [record.key[:25] for record in records]
+        if not limits and not set(filters) - {"until", "unused-for"}:
+            busy = {name for name, count in self._shared.mounts_in_use.items() if count}
+            gone, bytes_ = await asyncio.to_thread(remove_cache_mounts, self._mounts_root, filters, busy)
+            names += gone
+            freed += bytes_
+        self._images.events.publish("builder", "prune", "", {"reclaimed": str(freed)})
+        return names, freed
+
+    async def limit_cache(self) -> None:
+        """Delete what was not used for the longest time until the cache is within its limit."""
+        shared = self._shared_chains()
+        records = [record for record in self.cache.all() if record.chain_id not in shared]
+        total = sum(record.size for record in records)
+        going = down_to(records, total, self.cache_limit_bytes)
+        if going:
+            await self.cache.delete(going)
+            await self._images.collect()
+
+    # Images that steps begin with
+
+    def _present(self, name: str, platform: str = "") -> State | None:
+        try:
+            record, file = self._images.find(name, platform or None)
+        except (NotFound, InvalidArgument):
+            return None
+        layers = [self._images.layers.get(chain) for chain in record.layers]
+        raw = msgspec.json.decode(self._images.blobs.read(record.id))
+        history = [entry for entry in raw.get("history") or [] if isinstance(entry, dict)]
+        return begin(file, record.id, [layer for layer in layers if layer is not None], history)
+
+    async def resolve(self, name: str, platform: str, options: BuildOptions, send: Progress) -> State:
+        """Return the state that an image is; it is pulled when it is not here or ``pull`` was asked for.
+
+        Raises NotFound and so on with moby's texts.
+        """
+        if name == "scratch":
+            system, architecture, variant = _platform(platform, self._host)
+            return State(ImageConfig(), os=system, architecture=architecture, variant=variant)
+        is_id = is_image_id(name)
+        state = None if options.pull and not is_id else self._present(name, platform)
+        if state is not None:
+            return state
+        if is_id:
+            raise NotFound(f"No such image: {name}")
+        reference = parse_reference(name).with_default_tag()
+        await self._pulls.pull(reference, platform, _credentials(options, reference.domain), send)
+        state = self._present(name, platform)
+        if state is None:
+            raise NotFound(f"No such image: {reference.familiar}")
+        return state
+
+
+class _Run:
+    """The stages of one build and what became of them."""
+
+    def __init__(self, builder: Builder, options: BuildOptions, dockerfile: Dockerfile, output: BuildOutput) -> None:
+        self._builder = builder
+        self._options = options
+        self._dockerfile = dockerfile
+        self._output = output
+        self.build: Build
+        self._channels: dict[int, Channel] = {}
+        self._numbers: dict[int, int] = {}
+        self._stages: dict[int, asyncio.Task[State]] = {}
+        self._pulling: dict[tuple[str, str], asyncio.Future[State]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self, target: int) -> State:
+        """Build the stages that ``target`` needs."""
+        arguments = self.build.arguments
+        first = self._output.channel()
+        needed = _needed(self._dockerfile, target, arguments)
+        self.build.total = len(self._dockerfile.arguments) + sum(
+            1 + len(self._dockerfile.stages[index].instructions) for index in needed
+        )
+        lexer = Lexer(escape=self._dockerfile.escape)
+        for number, item in enumerate(self._dockerfile.arguments, 1):
+            await first.text(f"Step {number}/{self.build.total} : {item.code}")
+            await first.text("\n")
+            expanded = item.expanded(lambda word: lexer.expand(word, arguments.global_values()))
+            for name, default in expanded.pairs:
+                arguments.declare_global(name, default)
+        await first.end()
+        number = len(self._dockerfile.arguments) + 1
+        for index in needed:
+            self._channels[index] = self._output.channel()
+            self._numbers[index] = number
+            number += 1 + len(self._dockerfile.stages[index].instructions)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                for index in needed:
+                    self._start(index)
+                return await asyncio.shield(self._stages[target])
+        except BaseExceptionGroup as group:
+            await self._output.flush()
+            raise _first(group) from group
+
+    def _start(self, index: int) -> asyncio.Task[State]:
+        if index not in self._stages:
+            if self._tasks is None:
+                raise Internal("a stage was asked for before the build began")
+            if index not in self._channels:  # only a trigger of an image asks for it
+                self._channels[index] = self._output.channel()
+                self._numbers[index] = 0
+            self._stages[index] = self._tasks.create_task(self._stage(index))
+        return self._stages[index]
+
+    async def _stage(self, index: int) -> State:
+        channel = self._channels[index]
+        stage = self._dockerfile.stages[index]
+        state = await StageBuilder(self.build, stage, index, self._numbers[index], channel).run()
+        await channel.end()
+        return state
+
+    async def stage(self, index: int) -> State:
+        """Return what a stage becomes."""
+        return await asyncio.shield(self._start(index))
+
+    async def resolve(self, name: str, platform: str, send: Callable[[dict[str, Any]], Awaitable[None]]) -> State:
+        """Return the state that an image is; stages that begin with the same image pull it once."""
+        key = (name, platform)
+        found = self._pulling.get(key)
+        if found is None:
+            found = self._pulling[key] = asyncio.ensure_future(
+                self._builder.resolve(name, platform, self._options, send)
+            )
+        try:
+            return await asyncio.shield(found)
+        except asyncio.CancelledError:
+            found.cancel()
+            await asyncio.gather(found, return_exceptions=True)
+            raise
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error)
+        if isinstance(error, PortsideError):
+            return error
+    return group.exceptions[0]
+
+
+def _target(dockerfile: Dockerfile, name: str) -> int:
+    """Return the number of the stage to be built; raises InvalidArgument with moby's texts."""
+    names = [stage.name for stage in dockerfile.stages]
+    for index, stage in enumerate(dockerfile.stages):
+        if stage.name and stage.name in names[:index]:
+            raise DockerfileError(f"{stage.name} stage name already used", stage.start_line, stage.end_line)
+    if not name:
+        return len(names) - 1
+    if name.lower() in names:
+        return names.index(name.lower())
+    if name.isascii() and name.isdigit() and int(name[:9]) < len(names):
+        return int(name)
+    known = ", ".join(item for item in names if item)
+    raise InvalidArgument(f'target stage "{name}" could not be found', hint=f"the stages are: {known}" if known else "")
+
+
+def _add_labels(dockerfile: Dockerfile, target: int, options: BuildOptions) -> None:
+    stage = dockerfile.stages[target]
+    labels = [
+        Label(keyword="LABEL", code=f"LABEL {name}={value}", pairs=[(name, value)], is_literal=True)
+        for name, value in sorted(options.labels.items())
+    ]
+    dockerfile.stages[target] = replace(stage, instructions=[*stage.instructions, *labels])
+
+
+def _needed(dockerfile: Dockerfile, target: int, arguments: BuildArguments) -> list[int]:
+    """Return the numbers of the stages that one needs, its own too, in the order of the file."""
+    scratch = BuildArguments(arguments.given, arguments.predefined)
+    lexer = Lexer(escape=dockerfile.escape)
+    for item in dockerfile.arguments:
+        for name, default in item.pairs:
+            scratch.declare_global(name, default)
+    found: set[int] = set()
+    waiting = [target]
+    while waiting:
+        index = waiting.pop()
+        if index in found:
+            continue
+        found.add(index)
+        stage = dockerfile.stages[index]
+        names = [_quiet(lexer, stage.base, scratch.global_values())]
+        for instruction in stage.instructions:
+            if isinstance(instruction, Copy):
+                names.append(instruction.origin)
+            elif isinstance(instruction, Run):
+                names += [_mount_origin(text) for text in instruction.mounts]
+        for position, name in enumerate(names):
+            earlier = [number for number in range(index) if dockerfile.stages[number].name == name.lower() != ""]
+            if earlier:
+                waiting.append(earlier[-1])
+            elif position and name.isascii() and name.isdigit() and int(name[:9]) < index:
+                waiting.append(int(name))
+    return sorted(found)
+
+
+def _quiet(lexer: Lexer, text: str, values: dict[str, str]) -> str:
+    try:
+        return lexer.expand(text, values)
+    except DockerfileError:
+        return ""  # told when the stage begins
+
+
+def _mount_origin(text: str) -> str:
+    try:
+        return parse_mount(text, str).origin
+    except DockerfileError:
+        return BuildMount().origin
+
+
+def _platform(platform: str, host: Host) -> tuple[str, str, str]:
+    parts = [*platform.split("/"), "", ""] if platform else []
+    if not parts:
+        return host.os, host.architecture, ""
+    return parts[0], parts[1] or host.architecture, parts[2]
+
+
+def _credentials(options: BuildOptions, domain: str) -> AuthConfig | None:
+    """Return what X-Registry-Config has for a registry; Docker Hub has names of its own."""
+    keys = HUB_KEYS if domain == DOCKER_HUB else (domain, f"https://{domain}", f"http://{domain}")
+    for key in keys:
+        for known, credentials in options.credentials.items():
+            if known.rstrip("/") == key.rstrip("/") or known.rstrip("/").removesuffix("/v1") == key:
+                return credentials
+    return None
