@@ -66,8 +66,8 @@ from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
-from engine.server.build import BuildApi
 from engine.server.archive import ArchiveApi
+from engine.server.build import BuildApi
 from engine.server.commit import CommitApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
