@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE=1 QT_QPA_PLATFORM=${QT_QPA_PLATFORM:-offscreen} Q
 packages=(
   python3 python3-venv
   conmon crun runc nftables iptables iproute2 tini procps libnftables1
-  docker.io podman docker-registry skopeo busybox-static openssl shellcheck
+  docker.io docker-compose podman docker-registry skopeo busybox-static openssl shellcheck
   libgl1 libegl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0
   libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xkb1 libxkbcommon-x11-0
   xvfb xauth xdotool x11-utils trayer fonts-dejavu-core git
