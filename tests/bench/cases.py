@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.bigimage import REPOSITORY, Registry
+from tests.bench.names import names
 from tests.bench.sides import Side
 
 Figures = dict[str, float]
@@ -248,6 +249,7 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "logs": (logs, True),
     "pull": (pull, True),
     "many": (many, True),
+    "names": (names, False),
     "stats": (_crowd("stats"), False),
     "list_filters": (_crowd("list_filters"), True),
     "thousand": (_crowd("thousand"), True),

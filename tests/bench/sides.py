@@ -114,7 +114,7 @@ class Portside(Side):
     """Our engine, out of this checkout."""
 
     name = "portside"
-    process_names = ("-m engine", "conmon ", "portholder", "engine/images/untar")
+    process_names = ("-m engine", "conmon ", "portholder", "networks/resolver.py", "engine/images/untar")
 
     def command(self) -> list[str]:
         """Return what starts portsided."""
