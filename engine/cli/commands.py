@@ -60,8 +60,13 @@ COMMANDS: dict[str, Entry] = {
     "image rm": Entry("image_change", "Remove images", "rmi"),
     "image save": Entry("image_archive", "Write images into an archive or to standard output", "save"),
     "image tag": Entry("image_change", "Give an image a further name", "tag"),
+    "network connect": Entry("network_change", "Connect a container to a network"),
+    "network create": Entry("network_change", "Make a network"),
+    "network disconnect": Entry("network_change", "Take a container off a network"),
     "network inspect": Entry("inspect", "Show everything about networks"),
     "network ls": Entry("network", "List networks"),
+    "network prune": Entry("network_change", "Remove all unused networks"),
+    "network rm": Entry("network_change", "Remove networks"),
     "system df": Entry("system_df", "Show how much disk Portside uses"),
     "system events": Entry("system", "Follow what happens in the engine", "events"),
     "system info": Entry("system_info", "Show what the engine says of itself and its host", "info", 11),
@@ -85,6 +90,7 @@ SUB_ALIASES = {
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
+    "network remove": "network rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
 }
@@ -102,7 +108,7 @@ LATER = frozenset(
 LATER_IN_GROUPS = {
     "container": ("commit", "cp", "diff", "export"),
     "image": ("build",),
-    "network": ("connect", "create", "disconnect", "prune", "rm"),
+    "network": (),
     "system": ("dial-stdio",),
     "volume": ("update",),
 }

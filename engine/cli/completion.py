@@ -83,7 +83,9 @@ async def candidates(session: Session, words: list[str]) -> list[str]:
         return [shell for shell in SCRIPTS if shell.startswith(current)]
     if not command.interspersed and len(_arguments(rest, command.flags)) > 0:
         return []
-    return [name for name in await _names(session, command.completes) if name.startswith(current)]
+    kinds = command.completes.split(" ")
+    kind = kinds[min(len(_arguments(rest, command.flags)), len(kinds) - 1)]
+    return [name for name in await _names(session, kind) if name.startswith(current)]
 
 
 def _path_of(words: list[str]) -> tuple[str | None, list[str]]:

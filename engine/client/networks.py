@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from engine.client.connection import EngineConnection, Filters, decode_answer, encode_filters
-from engine.model.base import Body
-from engine.model.network import NetworkInspect
+from engine.model.network import (
+    EndpointSettings,
+    NetworkConnectRequest,
+    NetworkCreateRequest,
+    NetworkCreateResponse,
+    NetworkDisconnectRequest,
+    NetworkInspect,
+    NetworksPruneReport,
+)
 
 Names = list[str]
-
-
-class NetworksPruneReport(Body):
-    """Answer of ``POST /networks/prune``."""
-
-    networks_deleted: list[str] | None = None
 
 
 class NetworksApi:
@@ -33,6 +34,24 @@ class NetworksApi:
     async def inspect_raw(self, ref: str, *, verbose: bool = False) -> bytes:
         """Return the engine's own JSON of one network."""
         return await self._connection.call("GET", f"/networks/{ref}", {"verbose": True if verbose else None})
+
+    async def create(self, request: NetworkCreateRequest) -> str:
+        """Make a network; return its ID (NetworkCreate)."""
+        return (await self._connection.post("/networks/create", NetworkCreateResponse, None, request)).id
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network (NetworkDelete); raises Forbidden while containers use it."""
+        await self._connection.call("DELETE", f"/networks/{ref}")
+
+    async def connect(self, ref: str, container: str, settings: EndpointSettings | None = None) -> None:
+        """Connect a container to a network (NetworkConnect)."""
+        body = NetworkConnectRequest(container=container, endpoint_config=settings)
+        await self._connection.call("POST", f"/networks/{ref}/connect", body=body)
+
+    async def disconnect(self, ref: str, container: str, *, force: bool = False) -> None:
+        """Take a container off a network (NetworkDisconnect)."""
+        body = NetworkDisconnectRequest(container=container, force=force)
+        await self._connection.call("POST", f"/networks/{ref}/disconnect", body=body)
 
     async def prune(self, filters: Filters | None = None) -> Names:
         """Remove unused networks and return their names (NetworkPrune)."""
