@@ -140,7 +140,7 @@ class Copy:
         os.close(descriptor)
         if is_folder:
             folder = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
-            writer.write_tree(folder, b"" if name == b"/" else name)
+            writer.write_tree(folder, name)
         else:
             above, _, base = path.rpartition("/")
             parent = self._open(above + "/", os.O_RDONLY | os.O_DIRECTORY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 10
@@ -34,12 +34,19 @@ class _HeadAndPipe(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1, /) -> bytes:
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - any buffer
+        view = memoryview(buffer)
         if self._head:
-            size = len(self._head) if size < 0 else size
-            data, self._head = self._head[:size], self._head[size:]
-            return data
-        return os.read(self._descriptor, BLOCK_BYTES if size < 0 else size)
+            count = min(len(view), len(self._head))
+            view[:count] = self._head[:count]
+            self._head = self._head[count:]
+            return count
+        return os.readv(self._descriptor, [view])
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._head or size < 0:
+            return super().read(size) or b""
+        return os.read(self._descriptor, size)
 
 
 class PipeReader:

@@ -170,7 +170,8 @@ class TreeWriter:
 
     def write_content(self, folder: int, name: bytes) -> None:
         """Write what is in an open folder as ``name/…``, or as ``…`` when the name is empty."""
-        walked: list[tuple[int, bytes, Iterator[str]]] = [(folder, name and name + b"/", iter(sorted_names(folder)))]
+        prefix = name.rstrip(b"/") + b"/" if name else b""
+        walked: list[tuple[int, bytes, Iterator[str]]] = [(folder, prefix, iter(sorted_names(folder)))]
         try:
             while walked:
                 parent, prefix, names = walked[-1]
