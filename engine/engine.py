@@ -49,6 +49,7 @@ from engine.images.exports import TreeExports
 from engine.images.listing import ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
+from engine.images.push import Pusher
 from engine.lean import give_back_memory
 from engine.lock import DataRootLock, PidFile
 from engine.model.container import LogConfig
@@ -58,6 +59,7 @@ from engine.model.volume import Volume
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
 from engine.registry.hosts import RegistrySettings
+from engine.registry.inspection import Registries
 from engine.runtime import apparmor
 from engine.runtime.drivers import RuntimeBinary, RuntimeCatalog
 from engine.runtime.host import probe_host
@@ -84,6 +86,7 @@ from engine.server.listeners import (
     restore_backlogs,
 )
 from engine.server.networks import NetworksApi
+from engine.server.push import PushApi
 from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
 from engine.store.database import Database
@@ -139,6 +142,7 @@ class Engine:
         self._puller = Puller(
             self._images, lambda: _registry_settings(self.config), go_arch(), config.max_concurrent_downloads
         )
+        self._pusher = Pusher(self._images, lambda: _registry_settings(self.config), config.max_concurrent_uploads)
         self._mounter = Mounter(self._images.layers.root)
         self._paths = ContainerPaths(config.data_root, config.exec_root)
         index = ContainerIndex()
@@ -295,6 +299,7 @@ class Engine:
             ExecApi(self._execs),
             CommitApi(self._snapshots),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
+            PushApi(self._pusher, Registries(lambda: _registry_settings(self.config))),
             BuildApi(self._builder),
             NetworksApi(self._networks.administration, self._networking),
             VolumesApi(self._volumes),
@@ -365,6 +370,8 @@ class Engine:
         """Take over the settings that can change while the engine runs."""
         if config.max_concurrent_downloads != self.config.max_concurrent_downloads:
             self._puller.limit(config.max_concurrent_downloads)
+        if config.max_concurrent_uploads != self.config.max_concurrent_uploads:
+            self._pusher.limit(config.max_concurrent_uploads)
         self.config = config
         attributes = {
             "name": socket.gethostname(),
@@ -374,6 +381,7 @@ class Engine:
             "registry-mirrors": json.dumps(config.registry_mirrors),
             "live-restore": "true",
             "max-concurrent-downloads": str(config.max_concurrent_downloads),
+            "max-concurrent-uploads": str(config.max_concurrent_uploads),
         }
         self._events.publish("daemon", "reload", self._engine_id(), attributes)
 

@@ -20,7 +20,7 @@ DOCKERS = frozenset(
         "containerd-plugin-namespace", "cpu-rt-period", "cpu-rt-runtime", "default-cgroupns-mode", "default-gateway",
         "default-gateway-v6", "default-ipc-mode", "default-network-opts", "fixed-cidr", "fixed-cidr-v6",
         "host-gateway-ip", "host-gateway-ips", "ip6tables", "ip-forward-no-drop", "ipv6", "log-format",
-        "max-concurrent-uploads", "max-download-attempts", "metrics-addr", "network-control-plane-mtu",
+        "max-download-attempts", "metrics-addr", "network-control-plane-mtu",
         "node-generic-resources", "raw-logs", "rootless", "selinux-enabled", "storage-opts",
         "swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path", "userns-remap",
     }

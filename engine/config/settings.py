@@ -88,6 +88,7 @@ class EngineConfig:
     cdi_folders: tuple[Path, ...] = (Path("/etc/cdi"), Path("/var/run/cdi"))
     features: dict[str, bool] = field(default_factory=dict)
     max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
     shutdown_timeout_s: int = 15
 
     @property
@@ -112,7 +113,10 @@ class ConfigError(InvalidArgument):
 
 
 RELOADABLE = frozenset(
-    {"debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "proxies", "max_concurrent_downloads"}
+    {
+        *("debug", "log_level", "labels", "registry_mirrors", "insecure_registries", "proxies"),
+        *("max_concurrent_downloads", "max_concurrent_uploads"),
+    }
 )
 """Fields that change while the engine runs (SIGHUP)."""
 

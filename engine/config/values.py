@@ -251,6 +251,7 @@ KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "cdi-spec-dirs": ("cdi_folders", _folders),
     "features": ("features", _features),
     "max-concurrent-downloads": ("max_concurrent_downloads", _number(1, 100)),
+    "max-concurrent-uploads": ("max_concurrent_uploads", _number(1, 100)),
     "shutdown-timeout": ("shutdown_timeout_s", _number(0, 3600)),
     "live-restore": ("", _only(True, _ALWAYS_LIVE)),
     "storage-driver": ("", _only("overlay2", "only overlay2 is there")),

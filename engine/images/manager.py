@@ -218,6 +218,17 @@ class ImageManager:
             lost = await self.table.put(record, references)
         return record, lost
 
+    async def pushed(self, record: ImageRecord, reference: Reference, manifest: bytes) -> None:
+        """Note the digest by which a registry knows an image now, and its manifest where it had none."""
+        async with self._change:
+            if self.table.get(record.id) is not record or record.hidden:
+                return  # it was removed meanwhile
+            is_news = self.table.referenced(reference) is not record
+            if not record.manifest:
+                record.manifest, is_news = await asyncio.to_thread(self.blobs.add, manifest), True
+            if is_news:
+                await self.table.put(record, [reference])
+
     async def name(self, record: ImageRecord, references: list[Reference]) -> ImageRecord:
         """Give an image that is there more names, durably."""
         async with self._change:

@@ -14,7 +14,6 @@ _NO_SWARM = (
 _ABSENT: tuple[tuple[str, str, str], ...] = (
     ("POST", "/session", "BuildKit sessions are"),
     ("POST", "/grpc", "BuildKit sessions are"),
-    ("GET", "/distribution/{name:.+}/json", "inspecting images of registries is"),
     ("GET", "/plugins", "plugins are"),
     ("POST", "/plugins/pull", "plugins are"),
     ("GET", "/plugins/privileges", "plugins are"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,8 +15,8 @@ from engine.images.listing import ALLOWED_FILTERS, PRUNE_FILTERS, ImageListing
 from engine.images.manager import ImageManager
 from engine.images.pull import Puller
 from engine.images.removal import ImageRemover
-from engine.model.system import AuthConfig
 from engine.server.http import JsonStream, Route, api_version, empty_response, json_response, query_bool
+from engine.server.registryauth import decode_auth
 from engine.server.system import go_arch
 from engine.wire.filters import parse_filters
 from engine.wire.references import Reference, parse_reference
@@ -46,12 +44,10 @@ class ImagesApi:
             Route("POST", "/images/load", self.load),
             Route("POST", "/images/prune", self.prune, since=(1, 25)),
             Route("GET", "/images/get", self.save),
-            Route("GET", "/images/search", self.search),
             Route("GET", "/images/{name:.+}/get", self.save),
             Route("GET", "/images/{name:.+}/json", self.inspect),
             Route("GET", "/images/{name:.+}/history", self.history),
             Route("POST", "/images/{name:.+}/tag", self.tag),
-            Route("POST", "/images/{name:.+}/push", self.push),
             Route("DELETE", "/images/{name:.+}", self.remove),
         ]
 
@@ -205,14 +201,6 @@ class ImagesApi:
             raise InvalidArgument("multiple platform parameters not supported")
         return decode_platform(asked[0]) if asked else ""
 
-    async def search(self, request: web.Request) -> web.StreamResponse:
-        """``ImageSearch``: not there yet."""
-        raise NotSupported("searching registries is not supported by Portside yet")
-
-    async def push(self, request: web.Request) -> web.StreamResponse:
-        """``ImagePush``: not there yet."""
-        raise NotSupported("pushing images is not supported by Portside yet")
-
 
 def _pulled(name: str, tag: str) -> Reference:
     """Return what ``fromImage`` and ``tag``, which may be a digest, mean together."""
@@ -261,16 +249,3 @@ async def body_blocks(request: web.Request) -> AsyncIterator[bytes]:
     async for block in request.content.iter_chunked(_BLOCK):
         yield block
 
-
-def decode_auth(header: str) -> AuthConfig | None:
-    """Return the credentials of ``X-Registry-Auth`` (base64, URL-safe or not, padded or not).
-
-    None when it is not decodable, as moby does for the sake of old clients.
-    """
-    if not header:
-        return None
-    try:
-        data = base64.urlsafe_b64decode(header.replace("+", "-").replace("/", "_") + "=" * (-len(header) % 4))
-        return msgspec.json.decode(data, type=AuthConfig)
-    except (binascii.Error, ValueError, msgspec.DecodeError, msgspec.ValidationError):
-        return None

@@ -95,6 +95,7 @@ ACCEPTED: dict[str, tuple[Any, str, Any]] = {
     "cdi-spec-dirs": (["/etc/cdi"], "cdi_folders", (Path("/etc/cdi"),)),
     "features": ({"buildkit": True, "cdi": False}, "features", {"buildkit": True, "cdi": False}),
     "max-concurrent-downloads": (5, "max_concurrent_downloads", 5),
+    "max-concurrent-uploads": (7, "max_concurrent_uploads", 7),
     "shutdown-timeout": (30, "shutdown_timeout_s", 30),
     "live-restore": (True, "", None),
     "storage-driver": ("overlay2", "", None),

@@ -7,7 +7,8 @@ import base64
 import pytest
 
 from engine.errors import InvalidArgument
-from engine.server.images import check_platform, decode_auth, decode_platform
+from engine.server.images import check_platform, decode_platform
+from engine.server.registryauth import decode_auth
 
 LOGIN = b'{"username":"me","password":"p?>~","serveraddress":"example.com"}'
 
