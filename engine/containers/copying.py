@@ -99,6 +99,16 @@ def resolved(root: int, path: str) -> str:
     return "/" + "/".join(walked)
 
 
+class Results:
+    """The lines that the engine reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def send(self, line: dict[str, object]) -> None:
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+
+
 class Copy:
     """One copy in a view that was entered."""
 
@@ -112,9 +122,11 @@ class Copy:
         """Return what a path is, as Docker's stat header says it; a link at its end is not followed."""
         descriptor = self._open(path, os.O_PATH | os.O_NOFOLLOW)
         try:
-            info = os.fstat(descriptor)
+            return self._told(path, os.fstat(descriptor))
         finally:
             os.close(descriptor)
+
+    def _told(self, path: str, info: os.stat_result) -> dict[str, object]:
         return {
             "name": base_name(path),
             "size": info.st_size,
@@ -123,28 +135,36 @@ class Copy:
             "linkTarget": resolved(self._root, path) if stat.S_ISLNK(info.st_mode) else "",
         }
 
-    def _open(self, path: str, flags: int) -> int:
+    def _open(self, path: str, flags: int, *, shown: str = "") -> int:
         try:
             return openat2(self._root, path.lstrip("/") or ".", flags)
         except OSError as error:
-            raise OSError(error.errno, f"lstat {path}: {_words(error)}") from error
+            raise OSError(error.errno, f"lstat {shown or path}: {_words(error)}") from error
 
-    def get(self, path: str) -> None:
-        """Write a path as a tar stream; a folder's members begin with its name."""
+    def get(self, path: str, results: Results) -> None:
+        """Tell what an absolute path is, then write it as a tar stream; a folder's members begin with its name."""
+        # Opened once: what the path leads to may change meanwhile.
+        above, _, base = path.rpartition("/")
+        if base in ("", "."):
+            opened = self._open(path, os.O_PATH | os.O_DIRECTORY)
+            info = os.fstat(opened)
+        else:
+            opened = self._open(f"{above}/", os.O_PATH | os.O_DIRECTORY, shown=path)
+            try:
+                info = os.stat(base, dir_fd=opened, follow_symlinks=False)
+            except OSError as error:
+                raise OSError(error.errno, f"lstat {path}: {_words(error)}") from error
+            if stat.S_ISDIR(info.st_mode):
+                opened = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
+        results.send({"stat": self._told(path, info)})
         sink = _GzipSink(1, self._asked["encoding"]) if self._asked["encoding"] else DescriptorSink(1)
         stream = TarStream(sink)
         writer = TreeWriter(stream)
         name = os.fsencode(base_name(path))
-        descriptor = self._open(path, os.O_PATH | os.O_NOFOLLOW)
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
-        if is_folder:
-            folder = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
-            writer.write_tree(folder, name)
+        if stat.S_ISDIR(info.st_mode):
+            writer.write_tree(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=opened), name)
         else:
-            above, _, base = path.rpartition("/")
-            parent = self._open(above + "/", os.O_RDONLY | os.O_DIRECTORY)
-            writer.write_entry(parent, base, name)
+            writer.write_entry(opened, base, name)
         stream.close()
         if isinstance(sink, _GzipSink):
             sink.close()
@@ -219,16 +239,6 @@ def _plan(given: dict[str, Any]) -> ViewPlan:
     return ViewPlan(**given, mounts=mounts)
 
 
-class _Results:
-    """The lines that the engine reads."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def send(self, line: dict[str, object]) -> None:
-        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
-
-
 def _user_finder() -> FindUser:
     from engine.runtime.users import resolve_in
 
@@ -246,17 +256,17 @@ def _user_finder() -> FindUser:
     return find
 
 
-def _run(asked: dict[str, Any], results: _Results) -> None:
+def _run(asked: dict[str, Any], results: Results) -> None:
     what, path = asked["what"], asked["path"]
     reader = PipeReader(0) if what == "put" else None
     find_user = _user_finder() if asked["user"] else None
     copy = Copy(asked, enter(_plan(asked["view"])), find_user)
     if reader is not None:
         copy.put(path, reader)
+    elif what == "get":
+        copy.get(path, results)
     else:
         results.send({"stat": copy.stat(path)})
-        if what == "get":
-            copy.get(path)
 
 
 def _failure(error: Exception) -> dict[str, object]:
@@ -276,7 +286,7 @@ def _failure(error: Exception) -> dict[str, object]:
 def main(argument: str) -> int:
     """Copy; faults go to the results, exit code 1."""
     asked = json.loads(argument)
-    results = _Results(asked["result"])
+    results = Results(asked["result"])
     os.umask(0)
     line: dict[str, object] = {"done": True}
     try:

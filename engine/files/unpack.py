@@ -123,7 +123,7 @@ class TreeUnpacker:
     def _write(self, member: Member, reader: Reader) -> None:
         name = clean(member.name)
         if name == b".." or name.startswith(b"../"):
-            raise TarError(f'"{os.fsdecode(member.name)}" is outside of "{self._place.shown(b"")}"')
+            raise TarError(f'"{os.fsdecode(name)}" is outside of "{self._place.shown(b"")}"')
         if not name:
             for _ in reader.parts(member.size):
                 pass
