@@ -167,11 +167,10 @@ class _Outlets:
     def translated(self, request: PortRequest) -> PortRequest:
         """Return the part of a request that is bound on the host."""
         # An IPv6 host address leads to a container without IPv6 through the helper; the other way it does not.
-        fitting = tuple(
-            address
-            for address in request.addresses
-            if address.version not in self._routed and (address.version in self._inner or address.version == 6)
-        )
+        versions = self._inner.keys() - self._routed
+        if 4 in versions and 6 not in self._inner:
+            versions.add(6)
+        fitting = tuple(address for address in request.addresses if address.version in versions)
         return PortRequest(request.protocol, request.container_port, fitting, request.first, request.last)
 
     def places(self, request: PortRequest, port: int) -> list[PublishedPort]:

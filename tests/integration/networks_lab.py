@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from engine.containers.interfaces import Sandbox
 from engine.errors import NotFound
 from engine.model.container import PortBinding, PortMap
-from engine.model.network import EndpointSettings
+from engine.model.network import IPAM, EndpointSettings, IPAMConfig, NetworkCreateRequest
 from engine.model.record import ContainerRecord
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
@@ -104,10 +104,18 @@ class Lab:
                 return record
         raise NotFound(f"No such container: {container_ref}")
 
-    def record(self, name: str, *, mode: str = "bridge", ports: PortMap | None = None) -> ContainerRecord:
+    def record(
+        self,
+        name: str,
+        *,
+        mode: str = "bridge",
+        ports: PortMap | None = None,
+        networks: dict[str, EndpointSettings] | None = None,
+    ) -> ContainerRecord:
+        """Make a container's record; ``networks`` for one on several, the first of which is its mode."""
         record = ContainerRecord(id=secrets.token_hex(32), name=name, created_ns=1)
-        record.host_config.network_mode = mode
-        record.networks = {} if mode.startswith("container:") else {mode: EndpointSettings()}
+        record.host_config.network_mode = next(iter(networks)) if networks else mode
+        record.networks = networks or ({} if mode.startswith("container:") else {mode: EndpointSettings()})
         record.host_config.port_bindings = ports or {}
         record.config.hostname = name
         self.records[record.id] = record
@@ -135,8 +143,21 @@ class Lab:
     def namespace(self, record: ContainerRecord) -> Path:
         return self.paths[record.id]
 
-    def address(self, record: ContainerRecord) -> str:
-        return record.networks["bridge"].ip_address
+    def address(self, record: ContainerRecord, network: str = "bridge") -> str:
+        return record.networks[network].ip_address
+
+    async def network(self, name: str, *subnets: str, **parts: Any) -> str:
+        """Make a network and return its ID."""
+        if subnets:
+            parts["ipam"] = IPAM(config=[IPAMConfig(subnet=subnet) for subnet in subnets])
+        return await self.manager.administration.create(NetworkCreateRequest(name=name, **parts))
+
+    def files(self, record: ContainerRecord) -> Path:
+        """Return the folder of a container's files, written anew."""
+        folder = self.folder / record.id
+        folder.mkdir(exist_ok=True)
+        self.manager.write_files(record, Sandbox(record.id, None), folder)
+        return folder
 
     @asynccontextmanager
     async def serving(self, where: Path | None, port: int, *, host: str = "0.0.0.0") -> AsyncIterator[list[str]]:
@@ -220,7 +241,8 @@ async def lab(folder: Path, settings: NetworkSettings | None = None) -> AsyncIte
             await built.manager.aclose()
             built.database.close()
         assert f"{built.bridge}" not in run(["nft", "list", "ruleset"])
-        assert built.bridge not in ip("-o link")
+        left = [line for line in ip("-o link").splitlines() if built.bridge in line or " br-" in line]
+        assert not left
 
 
 @contextmanager
