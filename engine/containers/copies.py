@@ -22,6 +22,7 @@ import msgspec
 
 import engine.errors
 from engine.errors import Internal, PortsideError, Unavailable
+from engine.model.archive import PathStat
 from engine.runtime.spawner import Spawner
 from engine.wire.times import format_ns
 
@@ -32,16 +33,6 @@ _LEAVE_S = 30.0
 _END_S = 10.0
 _HOME = Path(__file__).parents[2]
 _RESULT, _PIDFD = 3, 4
-
-
-class PathStat(msgspec.Struct, rename={"link_target": "linkTarget"}):
-    """What a path in a container is (``X-Docker-Container-Path-Stat``); ``mode`` has the bits of Go's os.FileMode."""
-
-    name: str
-    size: int
-    mode: int
-    mtime: str
-    link_target: str
 
 
 class _Result(msgspec.Struct):
@@ -118,7 +109,7 @@ class Copies:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._spawner = Spawner(hide_unified=False)
+        self._spawner = Spawner()
         self._running: defaultdict[str, set[int]] = defaultdict(set)
         self._left = asyncio.Condition()
 

@@ -22,6 +22,7 @@ from engine.containers.copies import Copies
 from engine.containers.copyup import copy_up, needs_copy
 from engine.containers.failures import start_error
 from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
+from engine.containers.logreceivers import check_receiver
 from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
 from engine.errors import Internal, NotFound, Unavailable
@@ -198,6 +199,7 @@ class Launcher:
     def _make_bundle(self, record: ContainerRecord) -> None:
         """Make an empty bundle, whatever a crash has left of an older one (blocking)."""
         bundle = self.paths.bundle(record.id)
+        check_receiver(record)
         release_subpaths(self.paths.subpaths(record.id))
         shutil.rmtree(bundle, ignore_errors=True)
         bundle.mkdir(mode=0o711)
@@ -280,11 +282,12 @@ class Launcher:
         state = runtime.state_dir(record.id)
         if self._has_hooks(record):
             await runtime.delete(record.id)
-        gone = await asyncio.to_thread(self._remove_kernel_state, self.cgroup(record), state)
+        gone = await asyncio.to_thread(self._remove_kernel_state, runtime, self.cgroup(record), state)
         if not gone:
             await runtime.delete(record.id)
             if not await asyncio.to_thread(cgrouptree.remove_group, self.cgroup(record)):
                 raise Unavailable(f"processes of container {record.name} do not end: its control group is busy")
+            await asyncio.to_thread(runtime.spawner.forget_group, self.cgroup(record))
         if bundle.exists():
             self._specs.removed(record)
             await self._mounter.unmount(self.paths.merged(record.id))
@@ -294,11 +297,12 @@ class Launcher:
                 await self._volumes.unmount(mount.name, record.id)
         (self.paths.exits / record.id).unlink(missing_ok=True)
 
-    def _remove_kernel_state(self, cgroup: str, state: Path) -> bool:
+    def _remove_kernel_state(self, runtime: OciRuntime, cgroup: str, state: Path) -> bool:
         # What a finished container leaves is removed here without a process; the runtime's own delete,
         # which kills, is for what is not finished.
         if not cgrouptree.remove_group(cgroup, timeout_s=0.05):
             return False
+        runtime.spawner.forget_group(cgroup)
         shutil.rmtree(state, ignore_errors=True)
         return True
 

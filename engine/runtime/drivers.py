@@ -119,8 +119,9 @@ class RuntimeCatalog:
             found = shutil.which(name)
             if found and name not in self._binaries:
                 self._binaries[name] = RuntimeBinary(name=name, kind=name, path=Path(found))
-        self._plain = Spawner(hide_unified=False)
-        self._hidden = Spawner(hide_unified=True) if has_hybrid_cgroups() and os.geteuid() == 0 else None
+        self._plain = Spawner()
+        hides = has_hybrid_cgroups() and os.geteuid() == 0
+        self._hidden = Spawner(stand_in=state_root / ".unified") if hides else None
         self.default_name = ""
 
     @property

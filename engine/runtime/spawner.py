@@ -2,7 +2,8 @@
 
 On hosts with hybrid cgroups crun refuses to work while /sys/fs/cgroup/unified is mounted
 (https://github.com/containers/crun, "cgroups in hybrid mode not supported"), so its processes are
-started from a thread whose mount namespace lacks it. Knows no container.
+started from a thread in whose mount namespace a folder of ours stands there. crun makes each container's
+group in it as it does in every hierarchy: plain folders, which ``forget_group`` removes. Knows no container.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from engine.errors import Internal, Unavailable
@@ -32,16 +35,21 @@ def has_hybrid_cgroups() -> bool:
 class Spawner:
     """Starts processes that keep exactly the descriptors they are given."""
 
-    def __init__(self, *, hide_unified: bool) -> None:
-        """``hide_unified`` gives the processes a mount namespace without /sys/fs/cgroup/unified."""
-        self._hide_unified = hide_unified
+    def __init__(self, *, stand_in: Path | None = None) -> None:
+        """``stand_in`` is what the processes see as /sys/fs/cgroup/unified; None leaves them the real one."""
+        self._stand_in = stand_in
         self._thread = self._make_thread()
         self._children: set[int] = set()
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def _make_thread(self) -> ThreadPoolExecutor:
-        initializer = _leave_unified if self._hide_unified else None
-        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner", initializer=initializer)
+        hide = None if self._stand_in is None else partial(_hide_unified, self._stand_in)
+        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner", initializer=hide)
+
+    def forget_group(self, path: str) -> None:
+        """Remove what crun left in the stand-in for a control group (``/portside/<id>``) that is gone (blocking)."""
+        if self._stand_in is not None:
+            shutil.rmtree(self._stand_in / path.strip("/"), ignore_errors=True)
 
     async def spawn(
         self,
@@ -58,7 +66,7 @@ class Spawner:
         The child must be handed to ``reap`` or ``wait``.
         """
         loop = asyncio.get_running_loop()
-        if fresh_mounts and self._hide_unified:
+        if fresh_mounts and self._stand_in is not None:
             with self._make_thread() as thread:
                 pid = await loop.run_in_executor(thread, self._spawn, argv, env, fds)
         else:
@@ -141,8 +149,10 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _leave_unified() -> None:
+def _hide_unified(stand_in: Path) -> None:
+    stand_in.mkdir(mode=0o755, parents=True, exist_ok=True)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     # Only the parent of what is unmounted must be private: all else keeps its propagation.
     syscalls.mount("", "/sys/fs/cgroup", "", syscalls.MS_PRIVATE)
     syscalls.umount(str(_UNIFIED), syscalls.MNT_DETACH)
+    syscalls.mount(str(stand_in), str(_UNIFIED), "", syscalls.MS_BIND)

@@ -396,3 +396,19 @@ def test_a_warning_that_nobody_expects_is_found_with_its_traceback(tmp_path: Pat
     assert process.unexpected_log() == [*found, "WARNING engine.volumes: no room left"]
     process.expect_log("no room left")
     assert process.unexpected_log() == found
+
+
+def test_no_folder_is_left_below_the_hidden_hierarchy(own_engine: EngineProcess) -> None:
+    """crun makes a container's group also where the hidden hierarchy would be: in a folder of ours, emptied again."""
+    if not Path("/sys/fs/cgroup/unified/cgroup.procs").exists():
+        pytest.skip("this host has no hybrid control groups")
+    stand_in = own_engine.exec_root / "runtimes" / ".unified"
+    own_engine.docker("run", "-d", "--name", "lasting", "busybox", "sleep", "60")
+    own_engine.docker("run", "--rm", "busybox", "true")
+    groups = [entry.name for entry in stand_in.glob("*/*")]
+    assert groups == [own_engine.docker("inspect", "-f", "{{.Id}}", "lasting").stdout.strip()]
+    own_engine.kill()
+    own_engine.start()
+    assert own_engine.docker("exec", "lasting", "echo", "still").stdout == "still\n"
+    own_engine.docker("rm", "-f", "lasting")
+    assert not list(stand_in.glob("*/*"))
