@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec import UNSET
+
 from engine.errors import Conflict, InvalidArgument, NotFound
 from engine.images.manager import ImageManager, names_of
 from engine.images.records import ImageRecord
@@ -34,10 +36,12 @@ class ImageListing:
         shared_size: bool = False,
         containers: bool = False,
         intermediate: bool = False,
+        manifests: bool = False,
     ) -> list[ImageSummary]:
         """Return the list, newest first; raises InvalidArgument for filters that are no values.
 
-        ``intermediate`` shows unnamed images that others are made from, too.
+        ``intermediate`` shows unnamed images that others are made from, too; ``manifests`` adds what there is of
+        each image's index.
         """
         before = self._created(filters.get("before"))
         since = self._created(filters.get("since"), is_since=True)
@@ -45,8 +49,11 @@ class ImageListing:
         dangling = single_bool(filters, "dangling")
         shares = self._shares() if shared_size else {}
         parents = {record.parent for record in self._images.table.all()} - {""}
+        nameless = self._images.variants.nameless()
         found: list[ImageSummary] = []
         for record in sorted(self._images.table.all(), key=lambda item: item.created_ns, reverse=True):
+            if record.id in nameless:
+                continue
             created = record.created_ns
             if (before is not None and created >= before) or (since is not None and created <= since):
                 continue
@@ -60,7 +67,10 @@ class ImageListing:
             if shared_size:
                 row.shared_size = sum(self._size(chain) for chain in record.layers if shares[chain] > 1)
             if containers:
-                row.containers = len(self._images.users.containers_using(record.id))
+                members = self._images.variants.members(record)
+                row.containers = sum(len(self._images.users.containers_using(item.id)) for item in members)
+            if manifests:
+                row.manifests = self._images.variants.summaries(record)
             found.append(row)
         return found
 
@@ -91,7 +101,8 @@ class ImageListing:
             labels=labels or None,
             repo_tags=tags,
             repo_digests=digests,
-            size=record.size,
+            size=self._images.variants.size(record),
+            descriptor=self._images.variants.descriptor(record) or UNSET,
         )
 
     def _shares(self) -> dict[str, int]:
@@ -138,6 +149,8 @@ class ImageListing:
     def _is_prunable(self, record: ImageRecord, filters: Filters, until: list[int]) -> bool:
         table = self._images.table
         if not table.references(record.id) and any(image.parent == record.id for image in table.all()):
+            return False
+        if record.id in self._images.variants.nameless():
             return False
         labels = given(given(self._images.file(record).config, ImageConfig()).labels, {})
         refused = filters.get("label!")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from engine.images.blobs import BlobStore
 from engine.images.changeset import Changesets
 from engine.images.layers import LayerRecord, LayerStore, delete_folders
 from engine.images.records import ImageFile, ImageRecord, ImageTable, decode_file
+from engine.images.variants import Variants, matches_platform, platform_mismatch
 from engine.model.base import given
 from engine.model.image import HistoryItem, ImageConfig, ImageInspect, ImageMetadata, RootFS
 from engine.model.inspect import DriverData
@@ -55,6 +57,14 @@ class NoUsers:
         return set()
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The index that an image was chosen from, and the blobs beside the image that came with it (attestations)."""
+
+    index: bytes
+    extras: Sequence[str] = ()
+
+
 class ImageManager:
     """All images."""
 
@@ -66,6 +76,7 @@ class ImageManager:
         self.table = ImageTable(database)
         self.events = events
         self.users: ImageUsers = NoUsers()
+        self.variants = Variants(self)
         self.keeper: LayerKeeper = NoUsers()
         self._files: dict[str, ImageFile] = {}
         self._workers = 0
@@ -128,15 +139,21 @@ class ImageManager:
     # Telling
 
     def find(self, image_ref: str, platform: str | None = None) -> tuple[ImageRecord, ImageFile]:
-        """Return an image and its configuration file; raises NotFound when it is for another platform."""
+        """Return an image and its configuration file: of those that came together the one for ``platform``.
+
+        Raises NotFound when there is none.
+        """
         record = self.table.find(image_ref)
         file = self.file(record)
         if platform and not matches_platform(file, platform):
-            raise NotFound(platform_mismatch(image_ref, file, platform))
+            other = self.variants.matching(record, platform)
+            if other is None:
+                raise NotFound(platform_mismatch(image_ref, file, platform))
+            return other, self.file(other)
         return record, file
 
-    def inspect(self, image_ref: str, platform: str | None = None) -> ImageInspect:
-        """Return what the API shows of an image."""
+    def inspect(self, image_ref: str, platform: str | None = None, *, manifests: bool = False) -> ImageInspect:
+        """Return what the API shows of an image; with ``manifests`` also what there is of its index."""
         record, file = self.find(image_ref, platform)
         tags, digests = names_of(self.table.references(record.id))
         layers = self._layers_of(record)
@@ -157,7 +174,9 @@ class ImageManager:
             variant=file.variant or UNSET,
             os=file.os,
             os_version=file.os_version or UNSET,
-            size=record.size,
+            size=record.size if platform else self.variants.size(record),
+            descriptor=self.variants.descriptor(record, of_index=not platform) or UNSET,
+            manifests=self.variants.summaries(record) if manifests else UNSET,
             graph_driver=DriverData(name="overlay2", data=data),
             root_fs=RootFS(type="layers", layers=file.rootfs.diff_ids or UNSET),
             metadata=ImageMetadata(last_tag_time=format_ns(record.tagged_ns)),
@@ -194,10 +213,12 @@ class ImageManager:
         references: list[Reference],
         manifest: bytes | None = None,
         parent: str = "",
+        origin: Origin | None = None,
     ) -> tuple[ImageRecord, list[ImageRecord]]:
         """Store an image whose layers are unpacked; return it and the images that lost a name by it.
 
-        ``parent`` is the ID of the image that it was made from here. Everything is durable when it returns.
+        ``parent`` is the ID of the image that it was made from here, ``origin`` the index that it was chosen from.
+        Everything is durable when it returns.
         """
         async with self._change:
             image_id = await asyncio.to_thread(self.blobs.add, config)
@@ -212,7 +233,11 @@ class ImageManager:
                 tagged_ns=time.time_ns() if references else (present.tagged_ns if present else 0),
                 parent=parent or (present.parent if present else ""),
                 manifest=manifest_digest or (present.manifest if present else ""),
+                index=present.index if present else "",
+                extras=present.extras if present else [],
             )
+            if origin is not None:
+                await self._set_origin(record, origin)
             if layers:
                 await self.layers.commit(layers)
             lost = await self.table.put(record, references)
@@ -229,13 +254,33 @@ class ImageManager:
             if is_news:
                 await self.table.put(record, [reference])
 
-    async def name(self, record: ImageRecord, references: list[Reference]) -> ImageRecord:
-        """Give an image that is there more names, durably."""
+    async def name(
+        self,
+        record: ImageRecord,
+        references: list[Reference],
+        manifest: bytes | None = None,
+        origin: Origin | None = None,
+    ) -> ImageRecord:
+        """Give an image that is there more names, durably, and note where it was found now."""
         async with self._change:
-            if any(self.table.referenced(item) is not record for item in references):
+            is_news = any(self.table.referenced(item) is not record for item in references)
+            if is_news:
                 record.tagged_ns = time.time_ns()
+            if manifest and not record.manifest:
+                record.manifest, is_news = await asyncio.to_thread(self.blobs.add, manifest), True
+            if origin is not None:
+                is_news = await self._set_origin(record, origin) or is_news
+            if is_news:
                 await self.table.put(record, references)
         return record
+
+    async def _set_origin(self, record: ImageRecord, origin: Origin) -> bool:
+        """Note the index that an image is from; returns whether that is news."""
+        index = await asyncio.to_thread(self.blobs.add, origin.index)
+        before = (record.index, record.extras)
+        extras = set(origin.extras) | set(record.extras if index == record.index else ())
+        record.index, record.extras = index, sorted(extras)
+        return before != (record.index, record.extras)
 
     async def tag(self, image_ref: str, repository: str, tag: str) -> None:
         """Give an image another name; raises InvalidArgument with moby's texts for a malformed one."""
@@ -284,7 +329,7 @@ class ImageManager:
             used = {chain for image in images for chain in image.layers} | self.keeper.kept_chains()
             unused = [layer for layer in self.layers.all() if layer.chain_id not in used]
             folders = await self.layers.forget(unused)
-            kept = {image.id for image in images} | {image.manifest for image in images}
+            kept = {digest for image in images for digest in (image.id, image.manifest, image.index, *image.extras)}
             kept |= {layer.blob for layer in self.layers.all()}
             for digest in await asyncio.to_thread(self.blobs.all):
                 if digest not in kept:
@@ -335,26 +380,3 @@ def created_ns(text: str) -> int:
         return max(0, parse_rfc3339(text)) if text else 0
     except InvalidArgument:
         return 0
-
-
-def platform_mismatch(image_ref: str, file: ImageFile, platform: str) -> str:
-    """Return moby's text for an image that is for another platform."""
-    has = "/".join(part for part in (file.os, file.architecture, given(file.variant, "")) if part)
-    return (
-        f"image with reference {image_ref} was found but its platform ({has}) does not match "
-        f"the specified platform ({platform})"
-    )
-
-
-def matches_platform(file: ImageFile, platform: str) -> bool:
-    """Whether an image is for ``os[/architecture[/variant]]`` or for an architecture alone."""
-    parts = platform.split("/")
-    if len(parts) == 1:
-        return parts[0] in (file.os, file.architecture)
-    if parts[0] != file.os or _architecture(parts[1]) != file.architecture:
-        return False
-    return len(parts) < 3 or not file.variant or parts[2] == file.variant
-
-
-def _architecture(name: str) -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64", "x86-64": "amd64"}.get(name, name)

@@ -15,10 +15,11 @@ from engine.errors import Internal, InvalidArgument, NotSupported, PortsideError
 from engine.images.arrival import Arrival, ArrivalBroken
 from engine.images.blobs import BlobWriter, DiskFull, check_digest
 from engine.images.layers import LayerRecord, chain_id
-from engine.images.manager import ImageManager, matches_platform, platform_mismatch
+from engine.images.manager import ImageManager, Origin
 from engine.images.manifests import Descriptor, check_media_type, choose_platform, parse_manifest
 from engine.images.progress import Progress, Reporter, first_of, short_name
 from engine.images.records import decode_file
+from engine.images.variants import matches_platform, platform_mismatch
 from engine.lean import give_back_memory
 from engine.model.system import AuthConfig
 from engine.registry.client import RegistryProblem, Repository, explain
@@ -119,7 +120,9 @@ class Puller:
         shown = reference.tag if not reference.digest else reference.full
         await progress({"status": f"Pulling from {reference.path}", "id": shown})
         manifest = parse_manifest(data, media_type)
+        origin: Origin | None = None
         if manifest.manifests is not None:
+            origin = Origin(data)
             chosen = choose_platform(manifest.manifests, platform or f"linux/{self._architecture}")
             data, media_type, _ = await repository.manifest(check_digest(chosen.digest))
             manifest = parse_manifest(data, media_type)
@@ -133,9 +136,9 @@ class Puller:
         if present is None or present.hidden:
             config = await self._config(repository, manifest.config)
             layers = await self._layers(repository, config, manifest.layers, progress)
-            record, _ = await self._images.add(config, layers, names, data)
+            record, _ = await self._images.add(config, layers, names, data, origin=origin)
         else:
-            record = await self._images.name(present, names)
+            record = await self._images.name(present, names, data, origin)
         await progress({"status": f"Digest: {digest}"})
         file = self._images.file(record)
         if platform and not matches_platform(file, platform):

@@ -56,7 +56,8 @@ class ImageRecord(msgspec.Struct, kw_only=True):
     """An image: its ID is the digest of its configuration file, a blob.
 
     ``layers`` are chain IDs, lowest first; ``size`` their files' bytes. ``manifest`` is the digest of the
-    manifest it came with, a blob too, "" when it came without one. ``hidden`` was deleted by force while
+    manifest it came with, a blob too, "" when it came without one; ``index`` that of the index which had the
+    manifest; ``extras`` are further blobs that belong to it, attestations. ``hidden`` was deleted by force while
     stopped containers use it: nobody finds it any more, its layers stay.
     """
 
@@ -67,6 +68,8 @@ class ImageRecord(msgspec.Struct, kw_only=True):
     tagged_ns: int = 0
     parent: str = ""
     manifest: str = ""
+    index: str = ""
+    extras: list[str] = field(default_factory=list)
     hidden: bool = False
 
 
@@ -80,12 +83,33 @@ class ImageTable:
         self._references: dict[str, str] = {}
         self._named: dict[str, dict[str, Reference]] = {}
         self._condemned: set[str] = set()
+        self._index_of: dict[str, str] = {}
+        self._of_index: dict[str, dict[str, ImageRecord]] = {}
         for row in database.read("SELECT record FROM images"):
             record = _decoder.decode(row[0])
-            self._images[record.id] = record
+            self._keep(record)
         for reference, image_id in database.read("SELECT reference, image_id FROM tags"):
             if image_id in self._images:
                 self._point(reference, image_id)
+
+    def _keep(self, record: ImageRecord) -> None:
+        self._part(record.id)
+        self._images[record.id] = record
+        if record.index:
+            self._index_of[record.id] = record.index
+            self._of_index.setdefault(record.index, {})[record.id] = record
+
+    def _part(self, image_id: str) -> None:
+        """Take an image out of those of its index."""
+        index = self._index_of.pop(image_id, "")
+        if index:
+            del self._of_index[index][image_id]
+            if not self._of_index[index]:
+                del self._of_index[index]
+
+    def of_index(self, digest: str) -> list[ImageRecord]:
+        """Return the images that came out of an index, hidden ones too."""
+        return list(self._of_index.get(digest, {}).values())
 
     def get(self, image_id: str) -> ImageRecord | None:
         """Return an image by its full ID, a hidden one too."""
@@ -174,7 +198,7 @@ class ImageTable:
                 connection.execute("INSERT OR REPLACE INTO tags VALUES (?, ?, x'')", (key, record.id))
 
         await self._database.write(change)
-        self._images[record.id] = record
+        self._keep(record)
         for key in keys:
             self._point(key, record.id)
         return lost
@@ -194,6 +218,7 @@ class ImageTable:
         ]
         await self._database.execute(*statements)
         self._images.pop(image_id, None)
+        self._part(image_id)
         for key in list(self._named.get(image_id, {})):
             self._point(key, None)
 

@@ -6,9 +6,12 @@ of those containers is gone.
 
 from __future__ import annotations
 
-from engine.errors import Conflict
+from collections.abc import Sequence
+
+from engine.errors import Conflict, InvalidArgument
 from engine.images.manager import ImageManager, short_id
 from engine.images.records import ImageRecord
+from engine.images.variants import require_platform
 from engine.model.image import ImageDelete
 from engine.wire.references import Reference, parse_reference
 
@@ -29,9 +32,44 @@ class ImageRemover:
         done: list[ImageDelete] = []
         async with self._images.changing():
             record = self._images.table.find(image_ref)
+            others = self._images.variants.members(record)[1:]
             await self._remove(record, image_ref, force=force, prune=prune, done=done)
+            if not self._images.table.references(record.id) and not is_id_prefix(record.id, image_ref):
+                await self._remove_companions(others, force=force, done=done)
         await self._images.collect()
         return done
+
+    async def remove_platforms(self, image_ref: str, platforms: Sequence[str], *, force: bool) -> list[ImageDelete]:
+        """Delete the images for some platforms out of those that a name means; another one keeps its names.
+
+        Raises InvalidArgument without ``force`` and NotFound for a platform that is not here, with moby's texts.
+        """
+        if not force:
+            raise InvalidArgument(
+                "Content will be removed from all images referencing this variant. Use —-force to force delete."
+            )
+        done: list[ImageDelete] = []
+        async with self._images.changing():
+            for platform in platforms:
+                named = self._images.table.find(image_ref)
+                found = self._images.variants.matching(named, platform)
+                record = require_platform(found, image_ref, platform)
+                others = [item for item in self._images.variants.members(record) if item is not record]
+                self._refuse(record, force=True, named=False)
+                if others:
+                    await self._images.table.put(others[0], self._images.table.references(record.id))
+                await self._delete(record, done, force=True, prune=True, quiet=False)
+        await self._images.collect()
+        return done
+
+    async def _remove_companions(self, others: list[ImageRecord], *, force: bool, done: list[ImageDelete]) -> None:
+        """Delete the images for other platforms of an index of which nothing has a name any more."""
+        table = self._images.table
+        if any(table.references(item.id) for item in others):
+            return
+        for item in others:
+            if table.get(item.id) is item and not item.hidden:
+                await self._delete(item, done, force=force, prune=True, quiet=True)
 
     async def _remove(
         self, record: ImageRecord, image_ref: str, *, force: bool, prune: bool, done: list[ImageDelete]

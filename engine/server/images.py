@@ -22,6 +22,16 @@ from engine.wire.filters import parse_filters
 from engine.wire.references import Reference, parse_reference
 
 _BLOCK = 1 << 18
+_CONFIG_FIELDS: dict[str, Any] = {  # always in an inspected configuration, set or not
+    **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
+    "User": "",
+    "WorkingDir": "",
+}
+_OLD_CONFIG_FIELDS: dict[str, Any] = {  # what containers had and images never: before API 1.50
+    **dict.fromkeys(("AttachStderr", "AttachStdin", "AttachStdout", "OpenStdin", "StdinOnce", "Tty"), False),
+    **dict.fromkeys(("Domainname", "Hostname", "Image"), ""),
+    **_CONFIG_FIELDS,
+}
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -54,8 +64,6 @@ class ImagesApi:
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``ImageList``."""
         version = api_version(request)
-        if version >= (1, 47) and query_bool(request, "manifests"):
-            raise NotSupported("listing the manifests of images is not supported by Portside yet")
         filters = parse_filters(request.query.get("filters", ""), ALLOWED_FILTERS)
         if version < (1, 41) and request.query.get("filter"):
             filters.setdefault("reference", []).append(request.query["filter"])
@@ -64,7 +72,11 @@ class ImagesApi:
             shared_size=version >= (1, 42) and query_bool(request, "shared-size"),
             containers=version >= (1, 51),
             intermediate=query_bool(request, "all"),
+            manifests=version >= (1, 47) and query_bool(request, "manifests"),
         )
+        if version < (1, 48):
+            for item in rows:
+                item.descriptor = msgspec.UNSET
         if version >= (1, 44):
             return json_response(rows)
         old = msgspec.to_builtins(rows)
@@ -77,10 +89,15 @@ class ImagesApi:
     async def inspect(self, request: web.Request) -> web.StreamResponse:
         """``ImageInspect``."""
         version = api_version(request)
-        if version >= (1, 48) and query_bool(request, "manifests"):
-            raise NotSupported("listing the manifests of an image is not supported by Portside yet")
+        manifests = version >= (1, 48) and query_bool(request, "manifests")
         platform = decode_platform(request.query.get("platform", "")) if version >= (1, 49) else ""
-        view = msgspec.to_builtins(self._images.inspect(request.match_info["name"], platform))
+        if manifests and platform:
+            raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
+        body = self._images.inspect(request.match_info["name"], platform, manifests=manifests)
+        if version < (1, 48):
+            body.descriptor = msgspec.UNSET
+        view = msgspec.to_builtins(body)
+        view["Config"] = (_CONFIG_FIELDS if version >= (1, 50) else _OLD_CONFIG_FIELDS) | view["Config"]
         if version < (1, 44):
             view["VirtualSize"] = view["Size"]
             view.setdefault("Created", "0001-01-01T00:00:00Z")
@@ -102,11 +119,13 @@ class ImagesApi:
         name = request.match_info["name"]
         if not name.strip():
             raise InvalidArgument("image name cannot be blank")
-        if api_version(request) >= (1, 50) and "platforms" in request.query:
-            raise NotSupported("removing single platforms of an image is not supported by Portside yet")
-        done = await self._remover.remove(
-            name, force=query_bool(request, "force"), prune=not query_bool(request, "noprune")
-        )
+        force = query_bool(request, "force")
+        asked = request.query.getall("platforms", []) if api_version(request) >= (1, 50) else []
+        platforms = [decode_platform(text, needed=True) for text in asked]
+        if platforms:
+            done = await self._remover.remove_platforms(name, platforms, force=force)
+        else:
+            done = await self._remover.remove(name, force=force, prune=not query_bool(request, "noprune"))
         return json_response(done)
 
     async def prune(self, request: web.Request) -> web.StreamResponse:
@@ -185,10 +204,11 @@ class ImagesApi:
         """``ImageGet`` and ``ImageGetAll``: a tar."""
         name = request.match_info.get("name")
         names = [name] if name else request.query.getall("names", [])
-        images = self._archives.plan(names, self._archive_platform(request))
+        platform = self._archive_platform(request)
+        images = self._archives.plan(names, platform)
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         await response.prepare(request)
-        async for block in self._archives.save(images):
+        async for block in self._archives.save(images, is_whole=not platform):
             await response.write(block)
         await response.write_eof()
         for record, _ in images:
@@ -222,30 +242,42 @@ def check_platform(platform: str) -> None:
         )
 
 
-def decode_platform(text: str) -> str:
-    """Return a platform that is sent as JSON as ``os/architecture[/variant]``, "" for none.
+def decode_platform(text: str, *, needed: bool = False) -> str:
+    """Return a platform that is sent as JSON as ``os/architecture[/variant]``, "" for none unless it is ``needed``.
 
     Raises InvalidArgument with moby's texts.
     """
-    if not text:
+    if not text and not needed:
         return ""
     try:
         platform = msgspec.json.decode(text, type=_Platform)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InvalidArgument(f"failed to parse platform: {error}") from error
+        raise InvalidArgument(f"failed to parse platform: {_go_words(text, error)}") from error
+    if not platform.os and not platform.architecture and (platform.variant or platform.os_version):
+        raise InvalidArgument("optional platform fields provided, but OS and Architecture are missing")
     if not platform.os or not platform.architecture:
         raise InvalidArgument("both OS and Architecture must be provided")
     return "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)
+
+
+def _go_words(text: str, error: Exception) -> str:
+    """Return what Go says of text that is no JSON at all; what it says of anything else is near enough."""
+    text = text.strip()
+    if not text:
+        return "unexpected end of JSON input"
+    if text[0] not in '{["-0123456789tfn':
+        return f"invalid character '{text[0]}' looking for beginning of value"
+    return str(error)
 
 
 class _Platform(msgspec.Struct):
     os: str = ""
     architecture: str = ""
     variant: str = ""
+    os_version: str = msgspec.field(name="os.version", default="")
 
 
 async def body_blocks(request: web.Request) -> AsyncIterator[bytes]:
     """Yield a request's body as it comes."""
     async for block in request.content.iter_chunked(_BLOCK):
         yield block
-
