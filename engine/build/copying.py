@@ -314,6 +314,7 @@ def _place(plan: Plan, item: Item, writer: LayerWriter, look: Look) -> None:
             writer.make_folders(posixpath.dirname(target), new)
             writer.put_tree(source, target, look, ignores)
             return
+        writer.make_folders(posixpath.dirname(target), Look(0, 0))  # as Docker does: only the last one is given away
         writer.make_folders(target, new)
         writer.put_tree(source, target, look, ignores)
         return

@@ -82,6 +82,8 @@ class TreeDigests:
         if not (self._root / path).is_symlink():
             return own
         real = follow(self._root, path)
+        if self._sums is not None:
+            return self._sums.get(os.fsencode(real), path)
         return self._sum(real) if os.path.lexists(self._root / real) else real
 
     def _sum(self, path: str) -> str:

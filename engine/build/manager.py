@@ -309,6 +309,11 @@ class _Run:
         """Build the stages that ``target`` needs."""
         arguments = self.build.arguments
         first = self._output.channel()
+        warnings = [item.message for item in self._dockerfile.notices]
+        if warnings:
+            warnings.append("Empty continuation lines will become errors in a future release.")
+            text = "".join(f"[WARNING]: {item}\n" for item in warnings)
+            await first.text(f"\x1b[91m{text}\x1b[0m")
         needed = _needed(self._dockerfile, target, arguments)
         self.build.total = len(self._dockerfile.arguments) + sum(
             1 + len(self._dockerfile.stages[index].instructions) for index in needed

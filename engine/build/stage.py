@@ -162,6 +162,11 @@ class StageBuilder:
             return await self._transfer(state, instruction, variables)
         if isinstance(instruction, ins.Workdir):
             return await self._workdir(state, instruction)
+        if isinstance(instruction, ins.Healthcheck):
+            before = given(state.config.healthcheck, HealthConfig())
+            words = given(before.test, [])
+            if words and words[0] != "NONE":
+                await self._channel.line(f"Note: overriding previous HEALTHCHECK: {history.plain_list(words)}")
         changed, comment = self._configure(state, instruction, variables)
         return await self._configured(state, changed, comment)
 

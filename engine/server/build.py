@@ -202,7 +202,7 @@ def _number(request: web.Request, name: str) -> int:
 
 def _json(request: web.Request, name: str, kind: type[T], what: str) -> T | None:
     text = request.query.get(name, "")
-    if not text:
+    if text.strip() in ("", "null"):
         return None
     try:
         return msgspec.json.decode(text, type=kind)
