@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.runtime.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Inotify
+from engine.runtime.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Inotify, Watch
 from engine.wire.frames import STDERR, STDOUT
 from engine.wire.loglines import (
     MAX_FRAME_BYTES,
@@ -196,25 +197,29 @@ async def read_logs(
 ) -> AsyncGenerator[bytes, None]:
     """Yield a log's bytes for the wire.
 
-    With ``follow`` it goes on until ``has_ended()``, of which ``ended`` tells, and all is sent. Closing the
-    iterator releases everything.
+    With ``follow`` it goes on until ``has_ended()``, of which ``ended`` tells, and all is sent; without, it
+    ends with what was written when it began, however fast the container writes. Closing the iterator
+    releases everything.
     """
     encoder = _Encoder(query)
     files = [_open(file) for file in log_files(path)]
     try:
         for descriptor, offset in zip(files, await asyncio.to_thread(_offsets, files, query.tail), strict=True):
             os.lseek(descriptor, offset, os.SEEK_SET)
+        end = os.fstat(files[-1]).st_size if files and not query.follow else None
         while files:
-            async for data in _read_all(files[0], encoder):
-                yield data
+            async with aclosing(_read_all(files[0], encoder, end if len(files) == 1 else None)) as blocks:
+                async for data in blocks:
+                    yield data
             if encoder.is_over:
                 return
             if len(files) == 1:
                 break
             os.close(files.pop(0))
         if query.follow:
-            async for data in _follow(path, files, encoder, inotify, has_ended, ended):
-                yield data
+            async with aclosing(_follow(path, files, encoder, inotify, has_ended, ended)) as blocks:
+                async for data in blocks:
+                    yield data
     finally:
         for descriptor in files:
             os.close(descriptor)
@@ -224,9 +229,17 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-async def _read_all(descriptor: int, encoder: _Encoder) -> AsyncGenerator[bytes, None]:
+async def _read_all(descriptor: int, encoder: _Encoder, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    """Yield what is left of a file up to the offset ``end``, or its end when that is reached.
+
+    Whoever stops half-way must close this before the descriptor: a thread may be reading from it.
+    """
+
     def step() -> bytes | None:
-        block = os.read(descriptor, _BLOCK_BYTES)
+        size = _BLOCK_BYTES
+        if end is not None:
+            size = min(size, end - os.lseek(descriptor, 0, os.SEEK_CUR))
+        block = os.read(descriptor, size) if size > 0 else b""
         return b"".join(encoder.feed(block)) if block else None
 
     # The next block is read and encoded in a thread while this one is sent.
@@ -253,39 +266,54 @@ async def _follow(
     has_ended: Callable[[], bool],
     ended: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield what is written from now on; ``files`` holds the descriptor of the file that is being read, if any."""
+    """Yield what is written from now on; ``files`` holds the descriptors that are open, the one being read first."""
     changed = asyncio.Event()
-    watch = inotify.watch(
-        path.parent, IN_MODIFY | IN_CREATE | IN_MOVED_TO, lambda name: changed.set() if name == path.name else None
-    )
+    watch: Watch | None = None
+
+    def notice(name: str) -> None:
+        # Nothing is watched while this reader is behind: a container that writes a lot to a client that
+        # does not read would keep the engine busy with events.
+        nonlocal watch
+        if name == path.name and watch is not None:
+            watch.close()
+            watch = None
+            changed.set()
+
     # A container that is started again at once clears the event: that it was set is what counts.
     waiter = asyncio.ensure_future(ended.wait())
     try:
         while True:
             final = waiter.done() or has_ended()
             changed.clear()
-            following = _open_next(path, files[0] if files else None)
+            was_watched = watch is not None
+            current = files[0] if files else None
+            following = _open_next(path, current)
+            if following is not None:
+                files.append(following)  # whoever closes this half-way closes both
             # When a newer file is there, conmon has written all it will to this one: read it to its end.
-            if files:
-                async for data in _read_all(files[0], encoder):
-                    yield data
+            if current is not None:
+                async with aclosing(_read_all(current, encoder)) as blocks:
+                    async for data in blocks:
+                        yield data
             if encoder.is_over:
-                if following is not None:
-                    os.close(following)
                 return
             if following is not None:
-                if files:
-                    os.close(files.pop())
-                files.append(following)
+                if current is not None:
+                    os.close(files.pop(0))
                 continue
             if final:
                 return
+            if watch is None:
+                watch = inotify.watch(path.parent, IN_MODIFY | IN_CREATE | IN_MOVED_TO, notice)
+            if not was_watched:
+                continue  # what was written before the watch is read now
             change = asyncio.ensure_future(changed.wait())
             await asyncio.wait([change, waiter], return_when=asyncio.FIRST_COMPLETED)
             change.cancel()
     finally:
         waiter.cancel()
-        watch.close()
+        if watch is not None:
+            watch.close()
 
 
 def _open_next(path: Path, descriptor: int | None) -> int | None:
