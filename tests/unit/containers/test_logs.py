@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import threading
+from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from engine.containers.logrotate import rotate
 from engine.containers.logs import LogQuery, read_logs
-from engine.runtime.inotify import Inotify
+from engine.runtime.inotify import Inotify, Watch
 from engine.wire.frames import STDERR, STDOUT, FrameDecoder
 from engine.wire.loglines import docker_stamp, parse_lines, parse_stamp
 
@@ -311,3 +315,103 @@ def test_stamps_of_other_zones_are_shown_in_utc() -> None:
 def test_lines_are_taken_apart() -> None:
     data = (line(1, "a") + line(2, "b", "stderr", "P")).encode()
     assert [(stream, text) for _, stream, text in parse_lines(data)] == [(STDOUT, b"a\n"), (STDERR, b"b")]
+
+
+async def test_without_following_a_log_ends_where_it_was_when_it_was_asked_for(log: Path) -> None:
+    """A container that writes faster than a client reads would else keep it for ever."""
+    before = log.read_bytes()
+    wanted = LogQuery(framed=False)
+    inotify = Inotify()
+    try:
+        async with aclosing(read_logs(log, wanted, inotify, lambda: False, asyncio.Event())) as blocks:
+            sent = b""
+            with log.open("ab") as writer:
+                async with asyncio.timeout(10):
+                    async for data in blocks:
+                        sent += data
+                        writer.write(before)
+                        writer.flush()
+    finally:
+        inotify.close()
+    assert sent == b"o1\ne1\no2\ne2\n"
+
+
+class CountingInotify(Inotify):
+    """Counts what is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = 0
+        self.watched = asyncio.Event()
+
+    def watch(self, path: Path, mask: int, callback: Callable[[str], None]) -> Watch:
+        def count(name: str) -> None:
+            self.told += 1
+            callback(name)
+
+        self.watched.set()
+        return super().watch(path, mask, count)
+
+
+async def test_a_follower_that_does_not_read_is_told_of_nothing(log: Path) -> None:
+    inotify = CountingInotify()
+    wanted = LogQuery(framed=False, follow=True)
+    try:
+        async with aclosing(read_logs(log, wanted, inotify, lambda: False, asyncio.Event())) as blocks:
+            assert await anext(blocks) == b"o1\ne1\no2\ne2\n"
+            asked = asyncio.ensure_future(anext(blocks))
+            await asyncio.wait_for(inotify.watched.wait(), 10)
+            await asyncio.sleep(0.05)  # it reads once more, and waits
+            with log.open("a") as writer:
+                writer.write(line(5, "more"))
+                writer.flush()
+                assert await asked == b"more\n"
+                assert inotify.told
+                told = inotify.told
+                for _ in range(100):
+                    writer.write(line(6, "unread"))
+                    writer.flush()
+                    await asyncio.sleep(0.001)
+                assert inotify.told <= told + 1
+                while b"unread" not in await anext(blocks):
+                    continue
+    finally:
+        inotify.close()
+
+
+async def test_a_reader_that_stops_half_way_reads_from_nothing_afterwards(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that reads ahead must be done before the descriptor is closed: its number may be another's then."""
+    log.write_text(line(1, "x" * 1000) * 2000)
+    closed: set[int] = set()
+    stale: list[int] = []
+    held = threading.Event()
+
+    def close(descriptor: int) -> None:
+        closed.add(descriptor)
+        real_close(descriptor)
+
+    def read(descriptor: int, size: int) -> bytes:
+        if threading.current_thread() is not threading.main_thread():
+            held.wait(0.2)
+            if descriptor in closed:
+                stale.append(descriptor)
+                return b""
+        return real_read(descriptor, size)
+
+    real_close, real_read = os.close, os.read
+    inotify = Inotify()
+    monkeypatch.setattr("os.read", read)
+    monkeypatch.setattr("os.close", close)
+    try:
+        for follow in (False, True):
+            closed.clear()
+            blocks = read_logs(log, LogQuery(follow=follow), inotify, lambda: False, asyncio.Event())
+            assert await anext(blocks)
+            await blocks.aclose()
+            await asyncio.sleep(0.3)  # a thread that is left would read now
+    finally:
+        monkeypatch.undo()
+        inotify.close()
+    assert not stale
