@@ -43,7 +43,7 @@ def build_layer() -> bytes:
     return output.getvalue()
 
 
-def _marked(layer: bytes, number: int) -> bytes:
+def marked(layer: bytes, number: int) -> bytes:
     """Return the layer with one small file more in front, so that it is another layer."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -75,7 +75,7 @@ class Registry:
                 time.sleep(0.05)
         layer = build_layer()
         for number in range(1, images + 1):
-            self._fill(_marked(layer, number), str(number))
+            self._fill(marked(layer, number), str(number))
 
     def _fill(self, layer: bytes, tag: str) -> None:
         packed = igzip.compress(layer, compresslevel=2)

@@ -165,6 +165,13 @@ def pull(sides: Sequence[Side]) -> list[Result]:
     return [Result(what, "s", figures, 0.70)]
 
 
+def save_load(sides: Sequence[Side]) -> list[Result]:
+    """``docker load`` and ``docker save`` of a big image."""
+    from tests.bench import archives
+
+    return archives.save_load(sides)
+
+
 def logs(sides: Sequence[Side]) -> list[Result]:
     """``docker logs`` of 200 MB."""
     line = "a line of a log as programs write them, with some eighty characters in all, say"
@@ -248,6 +255,7 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "memory": (memory, False),
     "logs": (logs, True),
     "pull": (pull, True),
+    "save_load": (save_load, True),
     "many": (many, True),
     "names": (names, False),
     "stats": (_crowd("stats"), False),
