@@ -7,6 +7,7 @@ for and to the token server that it names, never to where it redirects or sends 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import socket
 import ssl
@@ -39,7 +40,8 @@ class RegistryProblem(PortsideError):
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: float = 0) -> None:
         """``message`` is the registry's own; ``retry_after_s`` what it asks to wait."""
-        super().__init__(message or f"received unexpected HTTP status: {status}")
+        words = f"{status} {http.client.responses.get(status, '')}".rstrip()
+        super().__init__(message or f"received unexpected HTTP status: {words}")
         self.status = status
         self.code = code
         self.told = message

@@ -28,6 +28,7 @@ class RegistrySettings:
     certificate_folders: tuple[Path, ...] = (Path("/etc/docker/certs.d"), Path("/etc/portside/certs.d"))
     connect_timeout_s: float = 30
     read_timeout_s: float = 60
+    retry_pause_s: int = 5
 
 
 @dataclass(frozen=True)

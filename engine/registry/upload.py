@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -26,9 +26,9 @@ Sent = Callable[[int], None]
 Retrying = Callable[[int], Awaitable[None]]
 """Told the seconds until the next attempt; waits for them."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 20
 _ATTEMPTS = 5
-_PAUSE_S = 5
+
 _STALL_S = 60.0
 _CANCEL_S = 5.0
 _FINAL = frozenset({"UNAUTHORIZED", "UNSUPPORTED", "DENIED", "TOOMANYREQUESTS", "NAME_UNKNOWN"})
@@ -97,7 +97,7 @@ class PushRepository(RegistryConnection):
                 attempts += 1
                 if attempts == _ATTEMPTS or not may_pass(error):
                     raise
-                await asyncio.sleep(attempts)
+                await asyncio.sleep(attempts * self.settings.retry_pause_s)
 
     async def put_manifest(self, reference: str, data: bytes, media_type: str) -> None:
         """Store a manifest under a tag or digest; raises RegistryProblem, Unavailable."""
@@ -162,24 +162,32 @@ class _Upload:
             if failures == _ATTEMPTS:
                 raise failure
             if failures > 1 or not self.place:
-                await retrying(failures * _PAUSE_S)
+                await retrying(failures * self._repository.settings.retry_pause_s)
 
     async def _send_rest(self) -> None:
         """Send all that the registry lacks, in one request."""
         headers = {**_OCTETS, "Content-Length": str(self._size - self._offset)}
         if self._offset:
             headers["Content-Range"] = f"{self._offset}-{self._size - 1}"
+        start, bodies = self._offset, list[AsyncGenerator[bytes, None]]()
         async with _Stall() as stall:
-            start = self._offset
-            async with self._repository.open(
-                "PATCH", self.place, headers, lambda: self._blocks(start, stall)
-            ) as answer:
-                if answer.status not in (201, 202, 204):
-                    raise Unavailable(f"registry {self._repository.domain} answered an upload with {answer.status}")
-                self.place = self._repository.resolve(self.place, answer.headers.get("Location", self.place))
+
+            def body() -> AsyncIterator[bytes]:
+                bodies.append(self._blocks(start, stall))
+                return bodies[-1]
+
+            try:
+                async with self._repository.open("PATCH", self.place, headers, body) as answer:
+                    if answer.status not in (201, 202, 204):
+                        raise Unavailable(f"registry {self._repository.domain} answered an upload with {answer.status}")
+                    self.place = self._repository.resolve(self.place, answer.headers.get("Location", self.place))
+            finally:
+                for sent in bodies:
+                    with suppress(RuntimeError):  # one that is being read still is cancelled with its connection
+                        await sent.aclose()
         self._offset = self._size
 
-    async def _blocks(self, start: int, stall: _Stall) -> AsyncIterator[bytes]:
+    async def _blocks(self, start: int, stall: _Stall) -> AsyncGenerator[bytes, None]:
         with self._path.open("rb", buffering=0) as file:
             file.seek(start)
             position = start

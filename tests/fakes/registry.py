@@ -12,7 +12,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -52,7 +52,7 @@ class FakeRegistry:
         self.host = ""
         self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> FakeRegistry:
+    async def __aenter__(self) -> Self:
         """Serve."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)

@@ -70,7 +70,7 @@ def test_tokens_end() -> None:
             "denied: requested access to the resource is denied",
         ),
         (429, "", "", "toomanyrequests: too many requests"),
-        (502, "", "", "error pulling a:1: received unexpected HTTP status: 502"),
+        (502, "", "", "error pulling a:1: received unexpected HTTP status: 502 Bad Gateway"),
         (500, "UNKNOWN", "disk on fire", "error pulling a:1: unknown: disk on fire"),
     ],
 )
