@@ -137,8 +137,9 @@ class OutputApi:
 
     async def _send_logs(self, container: Container, stream: ClientStream, options: AttachOptions) -> None:
         query = LogQuery(stdout=options.stdout, stderr=options.stderr, framed=options.framed)
-        async for data in self._read_logs(container, query):
-            await stream.write(data)
+        async with aclosing(self._read_logs(container, query)) as lines:
+            async for data in lines:
+                await stream.write(data)
 
     def _read_logs(self, container: Container, query: LogQuery) -> AsyncGenerator[bytes, None]:
         if container.removing:
