@@ -308,8 +308,10 @@ async def _follow(
             if not was_watched:
                 continue  # what was written before the watch is read now
             change = asyncio.ensure_future(changed.wait())
-            await asyncio.wait([change, waiter], return_when=asyncio.FIRST_COMPLETED)
-            change.cancel()
+            try:
+                await asyncio.wait([change, waiter], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                change.cancel()
     finally:
         waiter.cancel()
         if watch is not None:
