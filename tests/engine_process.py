@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import instance_name
+from engine.networks.links import bridge_mac
 
 READY_TIMEOUT_S = 30.0
 EXPECTED_LOG = ("there is no group portside",)
@@ -192,7 +193,7 @@ class EngineProcess:
         for command in (
             ["nft", "delete", "table", "inet", self.instance],
             ["nft", "delete", "table", "ip", self.instance],
-            ["ip", "link", "delete", bridge],
+            *(["ip", "link", "delete", name] for name in {bridge, *self.bridges()}),
         ):
             subprocess.run(command, capture_output=True, check=False)
         for _ in range(3):
@@ -204,6 +205,12 @@ class EngineProcess:
                 if path.is_dir():
                     _try_rmdir(path)
             _try_rmdir(Path(group))
+
+    def bridges(self) -> list[str]:
+        """Return the bridges that it made."""
+        shown = subprocess.run(["ip", "-j", "link", "show", "type", "bridge"], capture_output=True, check=False).stdout
+        links = json.loads(shown or b"[]")
+        return [link["ifname"] for link in links if link.get("address") == bridge_mac(self.instance, link["ifname"])]
 
     def mounts(self) -> list[str]:
         """Return the mount points beneath its folder, deepest first."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.errors import NotSupported, PortsideError
 from engine.networks.addresses import Address
 from engine.networks.coexistence import NFNLGRP_NFTABLES, Coexistence, is_foreign_change
-from engine.networks.links import BridgePlan, Interface, enable_ip_forwarding, ip_forwarding
+from engine.networks.links import BridgePlan, Gathered, Interface, enable_ip_forwarding, ip_forwarding
 from engine.networks.plumbing import Plumbing, Tools
 from engine.networks.ports import PublishedPort
 from engine.networks.ruleset import BridgeRules, build_removal, build_table
@@ -75,19 +75,22 @@ class Fabric:
             lambda tools: (tools.links.present_addresses(bridge), tools.links.foreign_networks(names))
         )
 
-    async def put_in_place(self) -> None:
+    async def put_in_place(self) -> Gathered:
         """Make bridges and rules as they should be; what belongs to no network and to no container goes.
 
-        Raises NotSupported or Unavailable when this host cannot.
+        Returns what was too much and what is missing. Raises NotSupported or Unavailable when this host cannot.
         """
         self._watch_rules()
         wanted = self._wanted()
-        stale = await self._plumbing.call(lambda tools: self._install(tools, wanted))
-        if stale:
+        found = await self._plumbing.call(lambda tools: self._install(tools, wanted))
+        if found.strangers:
+            stale = found.strangers
             self._sweep = asyncio.ensure_future(self._plumbing.call(lambda tools: _remove_links(tools, stale)))
+            await asyncio.sleep(0)  # so that it comes before all that is asked for from now on
         self._check_later(_CHECK_S)
+        return found
 
-    def _install(self, tools: Tools, wanted: Wanted) -> list[int]:
+    def _install(self, tools: Tools, wanted: Wanted) -> Gathered:
         forwarded = self._enable_forwarding(ipv6=wanted.has_ipv6)
         tools.links.remove_bridges_but(spec.plan.name for spec in wanted.bridges)
         for number, spec in enumerate(wanted.bridges):
@@ -174,6 +177,10 @@ class Fabric:
         """Take an interface from a running container and leave it these default routes."""
         await self._plumbing.call(lambda tools: tools.wirer.detach(namespace, wiring, routes))
 
+    async def mend(self, namespace: Path, wirings: Sequence[Wiring], routes: Sequence[tuple[Address, Address]]) -> None:
+        """Give a running container back what of its interfaces and default routes is missing."""
+        await self._plumbing.call(lambda tools: tools.wirer.mend(namespace, wirings, routes))
+
     async def unplug(self, veths: Sequence[str]) -> None:
         """Remove a container's links although its namespace lives on: other containers have joined it."""
         await self._plumbing.call(lambda tools: _remove_named(tools, veths))
@@ -258,7 +265,7 @@ class Fabric:
             self._replace_table(tools, wanted)
         self._let_through(tools, wanted)
         # The kernel removes a container's link by and by: only what is still there at the next look is a stray.
-        found = set(tools.links.gather(wanted.veths))
+        found = set(tools.links.gather(wanted.veths).strangers)
         _remove_links(tools, found & self._strangers)
         self._strangers = found - self._strangers
 

@@ -32,6 +32,14 @@ class BridgePlan:
     ipv6: bool = False
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What is at the bridges besides containers' links, by index, and which of these are not there, by name."""
+
+    strangers: tuple[int, ...] = ()
+    missing: frozenset[str] = frozenset()
+
+
 class Links:
     """The links of the namespace that the calling thread is in."""
 
@@ -132,17 +140,19 @@ class Links:
             # Nobody else gives out addresses here, and waiting for duplicates keeps neighbours silent for 2 s.
             write(inet6 / "accept_dad", "0", needed=False)
 
-    def gather(self, ports: Mapping[str, Collection[str]]) -> list[int]:
-        """Plug the links in ``ports`` (by bridge) in again where they are not; return the bridges' other ports.
+    def gather(self, ports: Mapping[str, Collection[str]]) -> Gathered:
+        """Plug the links in ``ports`` (by bridge) in again where they are not; return what is too much or missing.
 
-        Only ports of veth pairs count as others: what an administrator plugged in stays.
+        Only ports of veth pairs are too much: what an administrator plugged in stays.
         """
         links = self.socket.links()
         bridges = {link.name: link.index for link in links if link.name in ports}
         self._indexes.update(bridges)
         home = {name: bridge for bridge, names in ports.items() for name in names}
         strangers: list[int] = []
+        missing = set(home)
         for link in links:
+            missing.discard(link.name)
             bridge = home.get(link.name)
             if bridge is not None and bridge in bridges:
                 if link.master != bridges[bridge]:
@@ -150,7 +160,7 @@ class Links:
                         self.socket.request(netlink.build_master(link.index, bridges[bridge]))
             elif link.kind == "veth" and link.name.startswith("veth") and link.master in bridges.values():
                 strangers.append(link.index)
-        return strangers
+        return Gathered(tuple(strangers), frozenset(missing))
 
     def remove_link(self, index: int) -> None:
         """Delete a link (20 to 30 ms); one that is gone is no error."""

@@ -108,10 +108,11 @@ class NetworkManager:
         for container in records:
             self._adopt(container)
         items = list(self._world.attachments.values())
-        _, lost, _ = await asyncio.gather(
+        found, lost, _ = await asyncio.gather(
             self._fabric.put_in_place(), self._publisher.restore(items), self._restore_names(items)
         )
         await self.administration.sweep()
+        await self._membership.mend(records, found)
         self._restored = True
         for port in lost:
             _log.warning("published port %s is held by another program: it still leads to the container", port)
@@ -151,7 +152,14 @@ class NetworkManager:
                 network = self._world.live.get(found.id) if found is not None else None
             if network is None or not settings.endpoint_id:
                 continue
-            endpoint = Endpoint(network.record.id, name, settings, announced=True)
+            endpoint = Endpoint(
+                network.record.id,
+                name,
+                settings,
+                name=(settings.driver_opts or {}).get(IFNAME, ""),
+                sysctls=parse_sysctls(settings),
+                announced=True,
+            )
             network.adopt(endpoint)
             item.endpoints.append(endpoint)
         self._world.attachments[record.id] = item

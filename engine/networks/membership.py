@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,8 @@ from engine.networks import containerfiles
 from engine.networks.attachment import Attachment, Endpoint
 from engine.networks.fabric import Fabric
 from engine.networks.gateways import Way, choose_way
-from engine.networks.live import AddressedNetwork, BridgeNetwork, LiveNetwork
+from engine.networks.links import Gathered
+from engine.networks.live import AddressedNetwork, BridgeNetwork, ChildNetwork, LiveNetwork
 from engine.networks.naming import Address, NameService
 from engine.networks.publishing import Publisher
 from engine.networks.record import HOST, NONE, NetworkRecord
@@ -234,6 +236,29 @@ class Membership:
                 raise
             self._publisher.hand_over(item)
         record.ports = self._hub.ports_of(record, item)
+
+    async def mend(self, records: Iterable[ContainerRecord], found: Gathered) -> None:
+        """At start: complete what an engine that was killed had begun with running containers' interfaces.
+
+        A connection that nobody was told of is gone with its link; one that was not taken off yet is made again.
+        """
+        for record in records:
+            item = self._world.attachments.get(record.id)
+            if item is None or item.is_host or not item.endpoints:
+                continue
+            children = any(isinstance(self._world.live[one.network_id], ChildNetwork) for one in item.endpoints)
+            if not found.strangers and not children and not found.missing.intersection(item.veths()):
+                continue
+            for endpoint in item.endpoints:
+                live = self._world.live[endpoint.network_id]
+                prefix = live.options.prefix if isinstance(live, BridgeNetwork) else "eth"
+                live.wire(endpoint, endpoint.name or f"{prefix}%d", (), hairpin=_publishes(record))
+            wirings = [endpoint.wiring for endpoint in item.endpoints if endpoint.wiring is not None]
+            routes = self._routes(item, choose_way(item.endpoints, self._world.live))
+            try:
+                await self._fabric.mend(netns.path_of_process(record.state.pid), wirings, routes)
+            except PortsideError as error:
+                _log.warning("the network of container %s is not whole: %s", item.container_name, error.message)
 
     # What follows a change
 

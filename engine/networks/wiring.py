@@ -103,6 +103,23 @@ class Wirer:
         except OSError as error:
             raise translate(error, "cannot change the container's network") from error
 
+    def mend(self, namespace: Path, wirings: Sequence[Wiring], routes: Sequence[tuple[Address, Address]]) -> None:
+        """Give a running container what of these interfaces and default routes it lacks."""
+        try:
+            fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                with netns.inside(namespace), netlink.NetlinkSocket() as inner:
+                    present = {address.ip for _, address in inner.addresses()}
+                    for wiring in wirings:
+                        if wiring.addresses and wiring.addresses[0].ip not in present:
+                            named = replace(wiring, name=_free_name(inner, wiring.name), gateways=())
+                            self._wire(fd, named, inner)
+                    _set_routes(inner, routes)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise translate(error, "cannot mend the container's network") from error
+
     def _wire(self, fd: int, wiring: Wiring, inner: netlink.NetlinkSocket) -> None:
         if wiring.kind == "veth":
             self._make_pair(fd, wiring)
