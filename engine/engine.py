@@ -19,6 +19,7 @@ from aiohttp import web
 
 from engine.build.cache import BuildCache
 from engine.build.manager import Builder, Host
+from engine.build.records import BuildRecords
 from engine.build.runner import BuildRoots, StepRunner
 from engine.config import EngineConfig, RuntimeSetting
 from engine.containers.announce import ContainerEvents
@@ -252,6 +253,7 @@ class Engine:
             self._images,
             self._puller,
             BuildCache(self._database, self._images.layers),
+            BuildRecords(self._database),
             StepRunner(creator, launcher, self._networks, roots, self._inotify),
             self._paths,
             self._mounter,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.build.cache import BuildCache, CacheRecord, Committer
 from engine.build.context import Context
 from engine.build.dockerfile.arguments import BuildArguments
@@ -32,9 +34,8 @@ class StepError(Internal):
         self.code = code
 
 
-@dataclass
-class StepRecord:
-    """What became of one step, for the build's record. Times are nanoseconds."""
+class StepRecord(msgspec.Struct):
+    """What became of one step, for the build's record. Times are nanoseconds since 1970."""
 
     number: int
     text: str

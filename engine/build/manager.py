@@ -29,6 +29,7 @@ from engine.build.interfaces import Progress, Pulls
 from engine.build.options import BuildOptions
 from engine.build.output import BuildOutput, Channel
 from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, wanted
+from engine.build.records import BuildRecords, begin_record, end_record
 from engine.build.runner import StepRunner
 from engine.build.stage import StageBuilder, short
 from engine.build.state import State, begin
@@ -67,6 +68,7 @@ class Builder:
         images: ImageManager,
         pulls: Pulls,
         cache: BuildCache,
+        records: BuildRecords,
         runner: StepRunner,
         paths: ContainerPaths,
         mounter: Mounter,
@@ -80,6 +82,7 @@ class Builder:
         self._paths = paths
         self._mounter = mounter
         self._host = host
+        self.records = records
         self._shared = Shared()
         self._changesets = Changesets(images.layers, images.blobs)
         self._mounts_root = paths.data_root / "build" / "mounts"
@@ -133,7 +136,7 @@ class Builder:
         workspace: Workspace,
         send: Progress,
     ) -> str:
-        output = BuildOutput(send)
+        output = BuildOutput(send, is_detailed=options.is_detailed)
         committer = Committer(self.cache)
         run = _Run(self, options, dockerfile, output)
         run.build = Build(
@@ -156,12 +159,19 @@ class Builder:
             run.build.has_sources = True
             run.build.sources = [state for name in options.cache_from if (state := self._present(name)) is not None]
         committing = asyncio.ensure_future(committer.run())
+        record = begin_record(options)
         try:
             state = await run.run(target)
             image_id = await self._store(state, options)
+            record.status, record.image_id = "completed", image_id
+        except BaseException as error:
+            record.status = "canceled" if isinstance(error, asyncio.CancelledError) else "error"
+            record.error = error.message if isinstance(error, PortsideError) else str(error)
+            raise
         finally:
             committer.finish()
             await asyncio.shield(committing)
+            self.records.add(end_record(record, run.build.steps, output.log.text))
         await self._tell(output, arguments, image_id, options)
         return image_id
 

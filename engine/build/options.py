@@ -44,4 +44,5 @@ class BuildOptions:
     credentials: Mapping[str, AuthConfig] = field(default_factory=dict)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
-    explain: bool = False
+    is_detailed: bool = False  # a client of ours asks: what becomes of each step, and why it is built anew
+    id: str = ""

@@ -1,16 +1,19 @@
 """What a build says, in the order of its Dockerfile though stages run at once.
 
-Each stage speaks into a channel of its own. The first channel that has not ended goes out as it comes; what the
-others say waits, up to a bound, then they do.
+A client of ours asks for details: it gets everything at once, each message with the number of its step
+(``vertex``), and what becomes of the steps (``step``). For all others each stage speaks into a channel of its own:
+the first one that has not ended goes out as it comes; what the others say waits, up to a bound, then they do.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 MAX_WAITING_BYTES = 1 << 20
+MAX_LOG_CHARACTERS = 256 * 1024
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -18,12 +21,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class BuildOutput:
     """The channels of one build."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, is_detailed: bool = False) -> None:
         """``send`` takes Docker's JSON messages; it raises when the client has gone."""
         self._send = send
+        self.is_detailed = is_detailed
         self._channels: list[Channel] = []
         self._lock = asyncio.Lock()
-        self.log: list[str] = []
+        self.log = BuildLog()
 
     def channel(self) -> Channel:
         """Return a new channel; the order in which they are made is that in which they are heard."""
@@ -59,8 +63,29 @@ class BuildOutput:
         await self.advance()
 
 
+class BuildLog:
+    """The last of what steps have written, for the build's record."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._parts: deque[str] = deque()
+        self._size = 0
+
+    def add(self, text: str) -> None:
+        """Take text; what came long before is forgotten."""
+        self._parts.append(text)
+        self._size += len(text)
+        while self._size > MAX_LOG_CHARACTERS and len(self._parts) > 1:
+            self._size -= len(self._parts.popleft())
+
+    @property
+    def text(self) -> str:
+        """Everything that is left."""
+        return "".join(self._parts)[-MAX_LOG_CHARACTERS:]
+
+
 class Channel:
-    """What one stage says."""
+    """What one stage says. ``vertex`` is the number of the step that speaks."""
 
     def __init__(self, output: BuildOutput) -> None:
         """Made by ``BuildOutput.channel``."""
@@ -69,9 +94,13 @@ class Channel:
         self._size = 0
         self._turn = asyncio.Event()
         self.ended = False
+        self.vertex = 0
 
     async def send(self, message: dict[str, Any]) -> None:
         """Say something; waits while too much is said before its turn."""
+        if self._output.is_detailed:
+            await self._output.send({**message, "vertex": self.vertex})
+            return
         if self._output.is_heard(self):
             await self.drain()
             await self._output.send(message)
@@ -82,13 +111,25 @@ class Channel:
             await self._turn.wait()
             await self.drain()
 
+    async def event(self, **facts: object) -> None:
+        """Say what became of the step, to who asked for details."""
+        if self._output.is_detailed:
+            await self._output.send({"step": {"number": self.vertex, **facts}})
+
+    async def written(self, text: str, *, is_error: bool = False) -> None:
+        """Say what a step's command has written; errors are red, as Docker has them."""
+        self._output.log.add(text)
+        await self.send({"stream": f"\x1b[91m{text}\x1b[0m" if is_error and not self._output.is_detailed else text})
+
     async def text(self, text: str) -> None:
-        """Say text as a step's output."""
-        await self.send({"stream": text})
+        """Say something about the build itself, which who asked for details knows from events."""
+        self._output.log.add(text)
+        if not self._output.is_detailed:
+            await self.send({"stream": text})
 
     async def line(self, text: str) -> None:
-        """Say a line."""
-        await self.send({"stream": f"{text}\n"})
+        """Say a line about the build itself."""
+        await self.text(f"{text}\n")
 
     async def drain(self) -> None:
         """Send what waits; the turn has come."""

@@ -76,6 +76,15 @@ class StageBuilder:
     async def _begin(self, instruction: ins.Instruction) -> None:
         self._record = StepRecord(self._number, instruction.code, instruction.start_line, started_ns=time.time_ns())
         self._build.steps.append(self._record)
+        self._channel.vertex = self._number
+        await self._channel.event(
+            state="started",
+            stage=self._stage.name or str(self._index),
+            text=instruction.code,
+            line=instruction.start_line,
+            end_line=instruction.end_line,
+            total=self._build.total,
+        )
         await self._channel.text(f"Step {self._number}/{self._build.total} : {instruction.code}")
         await self._channel.text("\n")
         self._number += 1
@@ -83,6 +92,12 @@ class StageBuilder:
     async def _end(self, state: State) -> None:
         self._record.ended_ns = time.time_ns()
         self._record.image_id = state.image_id
+        await self._channel.event(
+            state="cached" if self._record.cached else "done",
+            seconds=round((self._record.ended_ns - self._record.started_ns) / 1e9, 3),
+            image=state.image_id,
+            why=self._record.why,
+        )
         await self._channel.line(f" ---> {short(state.image_id)}")
 
     async def _guarded(self, instruction: ins.Instruction, work: Awaitable[State]) -> State:
@@ -91,6 +106,7 @@ class StageBuilder:
         except PortsideError as error:
             self._record.ended_ns = time.time_ns()
             self._record.error = error.message
+            await self._channel.event(state="failed", error=error.message, why=self._record.why)
             if isinstance(error, DockerfileError):
                 raise error.at(instruction.start_line, instruction.end_line) from error
             raise
@@ -278,7 +294,7 @@ class StageBuilder:
             await asyncio.wait([running])
             if build.has_sources:
                 break
-        if build.options.explain:
+        if build.options.is_detailed:
             self._record.why = self._why(kind, created_by, inputs)
         future: asyncio.Future[CacheRecord | None] = asyncio.get_running_loop().create_future()
         build.shared.running[key] = future
@@ -446,10 +462,10 @@ class StageBuilder:
             await self._channel.line(f"Removing intermediate container {done.container_id[:_SHORT]}")
 
     async def _out(self, text: str) -> None:
-        await self._channel.text(text)
+        await self._channel.written(text)
 
     async def _err(self, text: str) -> None:
-        await self._channel.text(f"\x1b[91m{text}\x1b[0m")
+        await self._channel.written(text, is_error=True)
 
 
 def _identity(state: State) -> str:

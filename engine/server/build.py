@@ -21,6 +21,7 @@ from engine.build.dockerfile.errors import DockerfileError
 from engine.build.download import is_git, is_url
 from engine.build.manager import Builder
 from engine.build.options import BuildOptions
+from engine.build.records import describe
 from engine.build.remote import fetch_context
 from engine.build.workspace import Workspace
 from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError
@@ -59,6 +60,9 @@ class BuildApi:
             Route("POST", "/build", self.build),
             Route("POST", "/build/prune", self.prune, since=(1, 31)),
             Route("POST", "/build/cancel", self.cancel, since=(1, 39)),
+            Route("GET", "/builds/json", self.records),
+            Route("GET", "/builds/{id}/json", self.record),
+            Route("DELETE", "/builds/{id}", self.delete_record),
         ]
 
     async def build(self, request: web.Request) -> web.StreamResponse:
@@ -121,6 +125,19 @@ class BuildApi:
         task.cancel()
         return web.Response(status=204)
 
+    async def records(self, request: web.Request) -> web.StreamResponse:
+        """Return the builds of the past, newest first, without their steps and logs (not in Docker's API)."""
+        return json_response([describe(record, is_short=True) for record in self._builder.records.all()])
+
+    async def record(self, request: web.Request) -> web.StreamResponse:
+        """Return one build of the past with its steps and its log (not in Docker's API)."""
+        return json_response(describe(self._builder.records.get(request.match_info["id"])))
+
+    async def delete_record(self, request: web.Request) -> web.StreamResponse:
+        """Forget one build of the past (not in Docker's API)."""
+        await self._builder.records.delete(request.match_info["id"])
+        return web.Response(status=204)
+
     async def prune(self, request: web.Request) -> web.StreamResponse:
         """``BuildPrune``."""
         filters = parse_filters(request.query.get("filters", ""), _PRUNE_FILTERS)
@@ -149,8 +166,6 @@ class _Output:
 
     async def send(self, message: dict[str, Any]) -> None:
         """Take one message of the build."""
-        if "step" in message and not self._detailed:
-            return
         if self._quiet:
             self._held.append(message)
         else:
@@ -166,7 +181,7 @@ class _Output:
         """Tell an error in the stream; false when nothing was sent yet, so that it can be a status."""
         for message in self._held:
             await self.stream.send(message)
-        if not self.stream.started:
+        if not self.stream.started and not self._detailed:
             return False
         detail: dict[str, object] = {"message": error.message}
         if isinstance(error, StepError):
@@ -247,7 +262,8 @@ def build_options(request: web.Request) -> BuildOptions:
         credentials=_credentials(request.headers.get("X-Registry-Config", "")),
         secrets=_secrets(request.headers.get(SECRETS, "")),
         agents=_header(request.headers.get(AGENTS, ""), dict[str, str]) or {},
-        explain=DETAILS in request.headers,
+        is_detailed=DETAILS in request.headers,
+        id=query.get("buildid", ""),
     )
 
 
