@@ -41,15 +41,9 @@ as_anna='runuser -u anna -- env -i HOME=/home/anna USER=anna PATH=/usr/local/bin
 run() { output=$(inside "$1" "$2"); code=$?; }
 namespaces=()
 
-# Root's own copies of what this machine needs to reach packages go along; a fresh machine has its own.
-debootstrap --variant=minbase --include=sudo,ca-certificates,passwd "$suite" "$root" >"$work/debootstrap.log" 2>&1 ||
-  { tail "$work/debootstrap.log"; exit 1; }
-cp -r /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/" 2>/dev/null
-for file in /etc/pip.conf /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt; do [ -e "$file" ] && cp -L "$file" "$root$file"; done
-chroot "$root" useradd -m -s /bin/bash anna
-mkdir "$root/home/anna/portside"
-git archive HEAD | tar x -C "$root/home/anna/portside"
-chroot "$root" chown -R anna:anna /home/anna
+# shellcheck source=tests/long/debian_root.sh
+. tests/long/debian_root.sh
+make_debian "$suite" "$root" "$work/debootstrap.log" sudo,ca-certificates,passwd || exit 1
 
 run : "$as_anna 'cd ~/portside; installers/run.sh --headless'"
 expect "a user whom sudo refuses is told what for" "sudo refused, and root is needed to install packages" 1
