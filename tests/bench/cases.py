@@ -247,6 +247,20 @@ def _crowd(name: str) -> Callable[[Sequence[Side]], list[Result]]:
     return run
 
 
+def _networks(name: str) -> Callable[[Sequence[Side]], list[Result]]:
+    def run(sides: Sequence[Side]) -> list[Result]:
+        from tests.bench import ownnetworks
+
+        found: list[Result] = getattr(ownnetworks, name)(sides)
+        return found
+
+    run.__doc__ = {
+        "network": "Create and remove a network.",
+        "three_networks": "Start a container that is on three networks.",
+    }[name]
+    return run
+
+
 CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "run": (run_command, False),
     "raw": (raw_cycle, False),
@@ -258,6 +272,8 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "save_load": (save_load, True),
     "many": (many, True),
     "names": (names, False),
+    "network": (_networks("network"), False),
+    "three_networks": (_networks("three_networks"), False),
     "stats": (_crowd("stats"), False),
     "list_filters": (_crowd("list_filters"), True),
     "thousand": (_crowd("thousand"), True),
