@@ -80,3 +80,54 @@ def test_an_exec_whose_client_leaves_goes_on(engine: EngineProcess, talker: str)
     time.sleep(2)
     assert engine.docker("exec", talker, "cat", "/tmp/done").stdout == "done\n"
     assert engine.api("GET", f"/exec/{exec_id}/json")[1]["Running"] is False
+
+
+_MANY_BYTES = 50_000_000
+_LINE = "a line of a log as programs write them, with some eighty characters in all, say"
+
+
+def test_a_client_that_never_reads_holds_nobody_else_up(engine: EngineProcess) -> None:
+    writes = f"yes '{_LINE}' | head -c {_MANY_BYTES}; exec sleep 1000"
+    engine.docker("run", "-d", "--name", "writer", "--net", "none", "busybox", "sh", "-c", writes)
+    before = open_files(engine)
+    stuck = [open_stream(engine, "GET", "/containers/writer/logs?stdout=1&follow=1") for _ in range(3)]
+    try:
+        # A client that does read gets all of it, whoever else does not.
+        with open_stream(engine, "GET", "/containers/writer/logs?stdout=1&follow=1&tail=all") as reading:
+            reading.settimeout(60)
+            received = 0
+            while received < _MANY_BYTES:
+                block = reading.recv(1 << 20)
+                assert block
+                received += len(block)
+        assert engine.api("GET", "/_ping")[0] == 200
+        assert engine.docker("logs", "--tail", "1", "writer").stdout.strip() in _LINE
+        assert engine.docker("exec", "writer", "echo", "here").stdout == "here\n"
+        assert pss_kib(engine) < 64 * 1024
+    finally:
+        for stream in stuck:
+            stream.close()
+    deadline = time.monotonic() + 10
+    while open_files(engine) > before:
+        assert time.monotonic() < deadline, f"{open_files(engine) - before} descriptors more than before"
+        time.sleep(0.05)
+    engine.docker("rm", "-f", "writer")
+
+
+def test_a_log_that_is_written_all_the_time_ends_for_who_does_not_follow(engine: EngineProcess) -> None:
+    options = ("--log-opt", "max-size=20m", "--log-opt", "max-file=2")  # an endless writer fills no disk
+    engine.docker(
+        "run", "-d", "--name", "endless", "--net", "none", *options, "busybox", "sh", "-c", f"exec yes '{_LINE}'"
+    )
+    try:
+        for _ in range(3):
+            assert len(engine.docker("logs", "--tail", "5", "endless").stdout.splitlines()) >= 5
+        assert engine.api("GET", "/containers/endless/logs?stdout=1&tail=1")[0] == 200
+    finally:
+        engine.docker("rm", "-f", "endless")
+
+
+def pss_kib(engine: EngineProcess) -> int:
+    """Return the engine's proportional memory."""
+    rollup = Path(f"/proc/{engine.pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
