@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import QPoint, Qt, QTimer, QUrl
-from PySide6.QtGui import (
-    QAction,
-    QDesktopServices,
-    QGuiApplication,
-    QHideEvent,
-    QKeySequence,
-    QShortcut,
-    QShowEvent,
-)
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QHideEvent, QShowEvent
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout
 
 from desktop.loop import Scope
 from desktop.pages.containers.detail import ContainerDetail
@@ -29,22 +21,12 @@ from desktop.pages.containers.presenter import (
 )
 from desktop.pages.containers.reading import Logs
 from desktop.state.connection import Stage
-from desktop.state.picture import CONNECTION, CONTAINERS, Picture
+from desktop.state.picture import CONTAINERS, Picture
 from desktop.state.stats import StatsFeed
-from desktop.theme.tokens import SPACE, Tokens
-from desktop.widgets.cells import CellDelegate
-from desktop.widgets.parts import (
-    ActionButton,
-    EmptyState,
-    IconButton,
-    Question,
-    Segments,
-    dress_search,
-    label,
-    search_field,
-)
-from desktop.widgets.rows import Column, RowModel
-from desktop.widgets.table import RowTable
+from desktop.theme.tokens import Tokens
+from desktop.widgets.parts import ActionButton, Question, Segments
+from desktop.widgets.rows import Column
+from desktop.widgets.tablepage import Emptiness, MenuEntry, TablePage
 
 _TICK_MS = 10_000
 _USAGE_MS = 500
@@ -84,7 +66,7 @@ def _first_port(row: Row) -> tuple[bool, int]:
     return (not text, int(digits) if digits.isdigit() else 0)
 
 
-class ContainersPage(QWidget):
+class ContainersPage(TablePage[Row]):
     """The page."""
 
     def __init__(
@@ -99,90 +81,45 @@ class ContainersPage(QWidget):
         help_: Callable[[], None],
     ) -> None:
         """``logs`` reads what the detail shows, ``feed`` what containers use."""
-        super().__init__()
+        super().__init__(
+            "Containers", "containers", columns(), picture, tokens, help_,
+            searched="Search name, image, port", shows=frozenset({CONTAINERS}),
+        )  # fmt: skip
         self._feed = feed
         self.presenter = presenter
-        self._picture = picture
         self._scope = scope
-        self._tokens = tokens
         self._go_to_images = go_to_images
-        self._help = help_
-        self.model: RowModel[Row] = RowModel(columns())
-        self.table = RowTable(self.model, CellDelegate(tokens))
         self.table.set_served(CPU_COLUMN, served=False)
         self.table.set_served(MEMORY_COLUMN, served=False)
         self.detail = ContainerDetail(presenter, scope, logs, tokens, self.show_list, self.ask_to_remove)
-        self._empty = EmptyState("containers")
-        self.search = search_field("Search name, image, port", 260)
-        self.search.textChanged.connect(lambda _: self.refresh())
         self.filter = Segments([(ALL, "All"), (RUNNING, "Running"), (STOPPED, "Stopped")])
         self.filter.chosen.connect(lambda _: self.refresh())
-        self._buttons = [
-            ActionButton("play", "Start", lambda: presenter.start(self.chosen())),
-            ActionButton("stop", "Stop", lambda: presenter.stop(self.chosen())),
-            ActionButton("restart", "Restart", lambda: presenter.restart(self.chosen())),
-            ActionButton("trash", "Delete", self.ask_to_remove, danger=True),
-        ]
-        self._selected = label("", "strong")
-        self._clear = IconButton("close", "Clear the selection", self.table.clearSelection)
-        self.bar = QFrame()
         self._stack = QStackedWidget()
-        self._stack.addWidget(self._list_view())
+        self._connect()
+        self.ready(
+            [self.filter],
+            [],
+            [
+                ActionButton("play", "Start", lambda: presenter.start(self.chosen())),
+                ActionButton("stop", "Stop", lambda: presenter.stop(self.chosen())),
+                ActionButton("restart", "Restart", lambda: presenter.restart(self.chosen())),
+                ActionButton("trash", "Delete", self.ask_to_remove, danger=True),
+            ],
+        )
+
+    def lay_out(self) -> None:
+        """Show either the table or one container."""
+        self._stack.addWidget(self.list_view())
         self._stack.addWidget(self.detail)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
-        self._connect()
-        self.dress(tokens())
-        self.refresh()
-
-    def _list_view(self) -> QWidget:
-        view = QWidget()
-        head = QHBoxLayout()
-        head.setContentsMargins(3 * SPACE, 3 * SPACE, 3 * SPACE, 2 * SPACE)
-        head.setSpacing(2 * SPACE)
-        head.addWidget(label("Containers", "title"))
-        head.addWidget(self.filter)
-        head.addStretch()
-        head.addWidget(self.search, 1)
-        self._body = QStackedWidget()
-        holder = QWidget()
-        inside = QVBoxLayout(holder)
-        inside.setContentsMargins(2 * SPACE, 0, 2 * SPACE, SPACE)
-        inside.setSpacing(SPACE)
-        inside.addWidget(self.table)
-        inside.addWidget(self.bar)  # beneath: above it would push the rows away from under a double click
-        self._lay_out_bar()
-        self._body.addWidget(holder)
-        self._body.addWidget(self._empty)
-        layout = QVBoxLayout(view)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addLayout(head)
-        layout.addWidget(self._body, 1)
-        return view
-
-    def _lay_out_bar(self) -> None:
-        self.bar.setObjectName("selection")
-        row = QHBoxLayout(self.bar)
-        row.setContentsMargins(12, 4, 6, 4)
-        row.setSpacing(2)
-        row.addWidget(self._selected)
-        row.addSpacing(SPACE)
-        for item in self._buttons:
-            row.addWidget(item)
-        row.addStretch()
-        row.addWidget(self._clear)
-        self.bar.hide()
 
     def _connect(self) -> None:
         self.table.opened.connect(self.show_detail)
         self.table.deleted.connect(self.ask_to_remove)
         self.table.acted.connect(self._act)
-        self.table.customContextMenuRequested.connect(self._menu)
-        self.table.selectionModel().selectionChanged.connect(lambda *_: self._update_buttons())
         self.presenter.on_busy = self.refresh
-        self._unlisten = self._picture.listen(self._changed)
         self._tick = QTimer(self)
         self._tick.setInterval(_TICK_MS)
         self._tick.timeout.connect(self.refresh)
@@ -193,40 +130,44 @@ class ContainersPage(QWidget):
         self._usage_timer.timeout.connect(self._show_usage)
         self._feed.on_change = self._usage_changed
         self.table.verticalScrollBar().valueChanged.connect(lambda _: self._usage_changed())
-        QShortcut(QKeySequence.StandardKey.Find, self, self._find)
 
-    def _find(self) -> None:
-        if self._stack.currentIndex() == 1:
-            self.detail.search.setFocus()
-        else:
-            self.search.setFocus()
-
-    def _changed(self, parts: frozenset[str]) -> None:
-        if parts & {CONTAINERS, CONNECTION}:
-            self.refresh()
+    def go_to_search(self) -> None:
+        """Go to the search of what is shown."""
+        (self.detail.search if self._stack.currentIndex() == 1 else self.search).setFocus()
 
     def dress(self, tokens: Tokens) -> None:
         """Colour what is not coloured by the style sheet."""
-        for item in self._buttons:
-            item.dress(tokens)
-        self._clear.dress(tokens)
-        dress_search(self.search, tokens)
-        self._empty.dress(tokens)
+        super().dress(tokens)
         self.detail.dress(tokens)
+
+    def listed(self, text: str) -> list[Row]:
+        """Return the rows that fit the filter and a search."""
+        return self.presenter.rows(only=self.filter.key, text=text)
+
+    def total(self) -> int:
+        """Return how many containers there are."""
+        return self.presenter.counts()[ALL]
+
+    def told_count(self) -> str:
+        """The filter tells the numbers."""
+        return ""
+
+    def nothing_there(self) -> Emptiness:
+        """Lead to the images."""
+        text = "Run one from an image that you have, or pull one."
+        return Emptiness("No containers yet", text, "Go to Images", self._go_to_images)
+
+    def clear_filters(self) -> None:
+        """Show everything."""
+        super().clear_filters()
+        self.filter.choose(ALL)
 
     def refresh(self) -> None:
         """Show what the picture has."""
-        rows = self.presenter.rows(only=self.filter.key, text=self.search.text())
-        self.model.set_rows(rows)
-        counts = self.presenter.counts()
-        is_loaded = self._picture.is_loaded
-        self.filter.count(counts if is_loaded else {})
+        super().refresh()
+        is_loaded = self.picture.is_loaded
+        self.filter.count(self.presenter.counts() if is_loaded else {})
         self.filter.setVisible(is_loaded)
-        self.search.setVisible(is_loaded)
-        self._body.setCurrentIndex(0 if rows else 1)
-        if not rows:
-            self._say_why_empty(counts[ALL])
-        self._update_buttons()
         self.detail.refresh()
         self._watch()
 
@@ -234,9 +175,9 @@ class ContainersPage(QWidget):
         """Let stats be read for what is in sight, and show their columns when the engine serves them."""
         feed = self._feed
         in_sight = self.isVisible() and self._stack.currentIndex() == 0 and not self.window().isMinimized()
-        running = self._picture.connection.stage is Stage.RUNNING
+        running = self.picture.connection.stage is Stage.RUNNING
         ids = self.table.visible_ids() if in_sight and running else []
-        containers = self._picture.containers
+        containers = self.picture.containers
         feed.watch([one for one in ids if one in containers and containers[one].state == "running"])
         for column in (CPU_COLUMN, MEMORY_COLUMN):
             self.table.set_served(column, feed.is_served)
@@ -249,31 +190,6 @@ class ContainersPage(QWidget):
         self.presenter.usage = dict(self._feed.usage)
         self.refresh()
 
-    def _say_why_empty(self, total: int) -> None:
-        connection = self._picture.connection
-        if not self._picture.is_loaded:
-            if connection.stage in (Stage.CONNECTING, Stage.STARTING):
-                self._empty.show_text("One moment", connection.sentence + ".", icon_name="clock")
-            else:
-                text = "Containers appear here as soon as it answers."
-                icon = "lock" if connection.stage is Stage.REFUSED else "plug"
-                self._empty.show_text(connection.sentence, text, connection.button, self._help, icon)
-        elif total:
-            text = "No container fits what you search for." if self.search.text() else "No container is in this state."
-            self._empty.show_text("Nothing here", text, "Show all containers", self._clear_filters, "search")
-        else:
-            self._empty.show_text(
-                "No containers yet",
-                "Run one from an image that you have, or pull one.",
-                "Go to Images",
-                self._go_to_images,
-                "containers",
-            )
-
-    def _clear_filters(self) -> None:
-        self.search.clear()
-        self.filter.choose(ALL)
-
     def chosen(self) -> list[str]:
         """Return the containers that an action is about."""
         if self._stack.currentIndex() == 1 and self.detail.container_id:
@@ -283,12 +199,10 @@ class ContainersPage(QWidget):
     def _rows(self) -> list[Row]:
         return [row for row in map(self.presenter.row, self.chosen()) if row is not None]
 
-    def _update_buttons(self) -> None:
-        rows = [row for row in map(self.presenter.row, self.table.selected_ids()) if row is not None]
+    def enable_actions(self, rows: list[Row]) -> None:
+        """What is busy is left alone."""
         free = [row for row in rows if not row.busy]
-        self.bar.setVisible(len(rows) > 0)
-        self._selected.setText(f"{len(rows)} selected")
-        start, stop, restart, remove = self._buttons
+        start, stop, restart, remove = self.actions_
         start.setEnabled(any(not row.is_running for row in free))
         stop.setEnabled(any(row.is_running for row in free))
         restart.setEnabled(bool(free))
@@ -299,14 +213,14 @@ class ContainersPage(QWidget):
         self.detail.show_container(container_id)
         self._stack.setCurrentIndex(1)
         self.detail.log.setFocus()
-        self._update_buttons()
+        self.update_actions()
 
     def show_list(self) -> None:
         """Go back to the table."""
         self.detail.leave()
         self._stack.setCurrentIndex(0)
         self.table.setFocus()
-        self._update_buttons()
+        self.update_actions()
 
     def ask_to_remove(self) -> None:
         """Ask, then delete what is chosen."""
@@ -347,43 +261,34 @@ class ContainersPage(QWidget):
         super().hideEvent(event)
         self._watch()
 
-    def _menu(self, point: QPoint) -> None:
-        rows = self._rows()
-        if not rows:
-            return
-        menu = QMenu(self)
+    def menu_entries(self, rows: list[Row]) -> list[MenuEntry]:
+        """Return the menu of the selected rows."""
         one = rows[0]
-        entries: list[tuple[str, Callable[[], object] | None]] = []
+        entries: list[MenuEntry] = []
         if len(rows) == 1:
             entries.append(("Open", lambda: self.show_detail(one.id)))
-            for _, url in one.ports:
-                if url:
-                    entries.append((f"Open {url}", partial(_open, url)))
+            entries += [(f"Open {url}", partial(_open, url)) for _, url in one.ports if url]
             entries.append(("", None))
         if any(not row.is_running for row in rows):
             entries.append(("Start", lambda: self.presenter.start(self.chosen())))
         if any(row.is_running for row in rows):
             entries.append(("Stop", lambda: self.presenter.stop(self.chosen())))
-        entries += [("Restart", lambda: self.presenter.restart(self.chosen())), ("", None)]
         names = " ".join(row.name for row in rows)
         clipboard = QGuiApplication.clipboard()
-        entries.append(("Copy name", lambda: clipboard.setText(names)))
-        entries.append(("Copy ID", lambda: clipboard.setText(" ".join(row.id for row in rows))))
-        entries += [("", None), ("Delete…", self.ask_to_remove)]
-        for text, action in entries:
-            if action is None:
-                menu.addSeparator()
-            else:
-                entry = QAction(text, menu)
-                entry.triggered.connect(lambda _=False, action=action: action())
-                menu.addAction(entry)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(self.table.menu_place(point))
+        return [
+            *entries,
+            ("Restart", lambda: self.presenter.restart(self.chosen())),
+            ("", None),
+            ("Copy name", lambda: clipboard.setText(names)),
+            ("Copy ID", lambda: clipboard.setText(" ".join(row.id for row in rows))),
+            ("", None),
+            ("Delete…", self.ask_to_remove),
+        ]
 
     def aclose(self) -> None:
         """Stop listening."""
         self._tick.stop()
-        self._unlisten()
+        super().aclose()
 
 
 def _open(url: str) -> None:
