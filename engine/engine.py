@@ -32,6 +32,7 @@ from engine.containers.index import ContainerIndex
 from engine.containers.launcher import Launcher
 from engine.containers.lifecycle import Lifecycle, Observer
 from engine.containers.listing import ContainerListing
+from engine.containers.logforwarding import LogForwarding
 from engine.containers.logrotate import LogRotator
 from engine.containers.manager import ContainerManager
 from engine.containers.networking import ContainerNetworking
@@ -173,7 +174,8 @@ class Engine:
         announce = ContainerEvents(self._events)
         self._listing = ContainerListing(self._image_name)
         self._rotator = LogRotator(self._paths)
-        observers: list[Observer] = [self._listing, self._rotator]
+        self._forwarding = LogForwarding(self._paths)
+        observers: list[Observer] = [self._listing, self._rotator, self._forwarding]
         self._lifecycle = Lifecycle(launcher, self._networks, store, announce, observers)
         creator = Creator(
             self._images,
@@ -359,6 +361,7 @@ class Engine:
     async def _start(self) -> None:
         self._volumes.load()
         await self._containers.recover()
+        self._forwarding.restore(item.id for item in self._containers.all() if item.is_running)
         self._volumes.restore(self._containers.volumes_in_use())
         self._watcher.start()
         self._lifecycle.spawn(self._rotator.run(), "rotating logs")
@@ -392,6 +395,7 @@ class Engine:
             await self._networks.aclose()
         except PortsideError as error:
             log.warning("networks are not closed in order: %s", error.message)
+        self._forwarding.close()
         self._inotify.close()
         self._copies.close()
         self._mounter.close()

@@ -239,7 +239,7 @@ KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "dns-search": ("dns_search", _list(_text)),
     "default-runtime": ("runtime", _text),
     "runtimes": ("runtimes", _runtimes),
-    "log-driver": ("log_driver", _one_of("json-file", "local", "none")),
+    "log-driver": ("log_driver", _one_of("json-file", "local", "journald", "syslog", "none")),
     "log-opts": ("log_options", _options),
     "default-ulimits": ("default_ulimits", _ulimits),
     "default-shm-size": ("default_shm_size_bytes", _size),

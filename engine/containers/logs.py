@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
+import zlib
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from engine.wire.loglines import (
 )
 
 _BLOCK_BYTES = 256 * 1024
+_GZIP_MAGIC, _GZIP_WINDOW = b"\x1f\x8b", 31
 _SLOW_BLOCKS = 16
 """How many blocks are read line by line before it is tried again to send one whole: trying costs half as much."""
 
@@ -55,13 +58,13 @@ class LogQuery:
 
 
 def log_files(path: Path) -> list[Path]:
-    """Return the files of a log, oldest first."""
-    numbered: list[tuple[int, Path]] = []
+    """Return the files of a log, oldest first; of one that is just being compressed the plain one."""
+    numbered: dict[int, Path] = {}
     for entry in path.parent.glob(f"{path.name}.*"):
-        suffix = entry.name.removeprefix(f"{path.name}.")
-        if suffix.isdigit():
-            numbered.append((int(suffix), entry))
-    return [entry for _, entry in sorted(numbered, reverse=True)] + ([path] if path.exists() else [])
+        number = entry.name.removeprefix(f"{path.name}.").removesuffix(".gz")
+        if number.isdigit() and (entry.suffix != ".gz" or int(number) not in numbered):
+            numbered[int(number)] = entry
+    return [entry for _, entry in sorted(numbered.items(), reverse=True)] + ([path] if path.exists() else [])
 
 
 class _Encoder:
@@ -204,6 +207,7 @@ async def read_logs(
     encoder = _Encoder(query)
     files = [_open(file) for file in log_files(path)]
     try:
+        await asyncio.to_thread(_unpack, files)
         for descriptor, offset in zip(files, await asyncio.to_thread(_offsets, files, query.tail), strict=True):
             os.lseek(descriptor, offset, os.SEEK_SET)
         end = os.fstat(files[-1]).st_size if files and not query.follow else None
@@ -226,7 +230,35 @@ async def read_logs(
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # compressed since it was listed
+        return os.open(f"{path}.gz", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _unpack(files: list[int]) -> None:
+    """Put a file without a name in the place of each that is compressed (blocking)."""
+    for number, descriptor in enumerate(files):
+        if os.pread(descriptor, 2, 0) == _GZIP_MAGIC:
+            files[number] = _unpacked(descriptor)
+            os.close(descriptor)
+
+
+def _unpacked(packed: int) -> int:
+    plain = os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        unpacker = zlib.decompressobj(_GZIP_WINDOW)
+        offset = 0
+        with open(plain, "wb", closefd=False) as target:
+            while block := os.pread(packed, _BLOCK_BYTES, offset):
+                offset += len(block)
+                target.write(unpacker.decompress(block))
+        info = os.fstat(packed)
+        os.utime(plain, ns=(info.st_atime_ns, info.st_mtime_ns))
+    except (OSError, zlib.error):
+        os.close(plain)
+        raise
+    return plain
 
 
 async def _read_all(descriptor: int, encoder: _Encoder, end: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -287,7 +319,7 @@ async def _follow(
             changed.clear()
             was_watched = watch is not None
             current = files[0] if files else None
-            following = _open_next(path, current)
+            following = await _open_next(path, current)
             if following is not None:
                 files.append(following)  # whoever closes this half-way closes both
             # When a newer file is there, conmon has written all it will to this one: read it to its end.
@@ -318,18 +350,31 @@ async def _follow(
             watch.close()
 
 
-def _open_next(path: Path, descriptor: int | None) -> int | None:
+async def _open_next(path: Path, descriptor: int | None) -> int | None:
     """Open the log file that comes after an open one; None while there is none.
 
-    When that one was rotated out, lines are lost and it goes on with the oldest that is left.
+    When that one was compressed or rotated out, it goes on with the oldest that was written to later.
     """
     if descriptor is not None and _is_same(descriptor, path):
         return None
     files = log_files(path)
     if descriptor is not None:
-        own = next((number for number, file in enumerate(files) if _is_same(descriptor, file)), -1)
-        files = files[own + 1 :]
-    return _open(files[0]) if files else None
+        own = next((number for number, file in enumerate(files) if _is_same(descriptor, file)), None)
+        files = _later(files, os.fstat(descriptor).st_mtime_ns) if own is None else files[own + 1 :]
+    if not files:
+        return None
+    opened = [_open(files[0])]
+    await asyncio.to_thread(_unpack, opened)
+    return opened[0]
+
+
+def _later(files: list[Path], moment_ns: int) -> list[Path]:
+    later: list[Path] = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime_ns > moment_ns:
+                later.append(file)
+    return later
 
 
 def _is_same(descriptor: int, path: Path) -> bool:

@@ -82,7 +82,7 @@ class InfoSource:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": ["json-file", "local", "none"],
+                "Log": ["journald", "json-file", "local", "none", "syslog"],
             },
             "MemoryLimit": groups.memory_limit,
             "SwapLimit": groups.swap_limit,

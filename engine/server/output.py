@@ -12,7 +12,7 @@ from aiohttp import web
 
 from engine.containers.attach import AttachOptions, ClientStream, parse_detach_keys, serve
 from engine.containers.container import Container
-from engine.containers.logoptions import log_attributes
+from engine.containers.logoptions import is_readable, log_attributes
 from engine.containers.logs import LogQuery, read_logs
 from engine.containers.manager import ContainerManager
 from engine.containers.paths import ContainerPaths
@@ -144,7 +144,7 @@ class OutputApi:
     def _read_logs(self, container: Container, query: LogQuery) -> AsyncGenerator[bytes, None]:
         if container.removing:
             raise Conflict("can not get logs from container which is dead or marked for removal")
-        if container.record.host_config.log_config.type == "none":
+        if not is_readable(container.record.host_config.log_config):
             raise NotSupported("configured logging driver does not support reading")
         return read_logs(
             self._paths.log(container.id),

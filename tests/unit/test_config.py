@@ -158,7 +158,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("runtimes", {"x": {"runtimeType": "io.containerd.kata.v2"}}, "runtime x: path is expected"),
     ("runtimes", {"x": {"path": "/x", "options": {}}}, "unknown key options"),
     ("runtimes", [], "an object of runtimes"),
-    ("log-driver", "syslog", "one of json-file, local, none is expected"),
+    ("log-driver", "gelf", "one of json-file, local, journald, syslog, none is expected"),
     ("log-opts", {"max-file": 3}, "a string is expected"),
     ("default-ulimits", {"nofile": 5}, "Hard and Soft are expected"),
     ("default-ulimits", {"nofile": {"hard": 5}}, "only Name (nofile), Hard and Soft are expected"),
