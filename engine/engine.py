@@ -89,6 +89,7 @@ from engine.server.listeners import (
 )
 from engine.server.networks import NetworksApi
 from engine.server.push import PushApi
+from engine.server.runner import Runner
 from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
 from engine.store.database import Database
@@ -330,9 +331,7 @@ class Engine:
             async with asyncio.TaskGroup() as tasks:
                 self._lifecycle.use_tasks(tasks)
                 await self._start()
-                runner = web.AppRunner(
-                    self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=_DRAIN_S
-                )
+                runner = Runner(self._app(), handler_cancellation=True, access_log=None, shutdown_timeout=_DRAIN_S)
                 await runner.setup()
                 for listener in self._listeners:
                     await web.SockSite(
