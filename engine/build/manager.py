@@ -136,7 +136,8 @@ class Builder:
         workspace: Workspace,
         send: Progress,
     ) -> str:
-        output = BuildOutput(send, is_detailed=options.is_detailed)
+        hidden = [value.decode(errors="replace").strip() for value in options.secrets.values()]
+        output = BuildOutput(send, is_detailed=options.is_detailed, hidden=hidden)
         committer = Committer(self.cache)
         run = _Run(self, options, dockerfile, output)
         run.build = Build(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 MAX_WAITING_BYTES = 1 << 20
@@ -21,13 +21,13 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class BuildOutput:
     """The channels of one build."""
 
-    def __init__(self, send: Send, *, is_detailed: bool = False) -> None:
-        """``send`` takes Docker's JSON messages; it raises when the client has gone."""
+    def __init__(self, send: Send, *, is_detailed: bool = False, hidden: Iterable[str] = ()) -> None:
+        """``send`` takes Docker's JSON messages; it raises when the client has gone. The log has no ``hidden``."""
         self._send = send
         self.is_detailed = is_detailed
         self._channels: list[Channel] = []
         self._lock = asyncio.Lock()
-        self.log = BuildLog()
+        self.log = BuildLog(hidden)
 
     def channel(self) -> Channel:
         """Return a new channel; the order in which they are made is that in which they are heard."""
@@ -66,8 +66,9 @@ class BuildOutput:
 class BuildLog:
     """The last of what steps have written, for the build's record."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, hidden: Iterable[str] = ()) -> None:
+        """Begin empty; what is in ``hidden`` is never kept, also when a command writes it."""
+        self._hidden = sorted((text for text in hidden if text.strip()), key=len, reverse=True)
         self._parts: deque[str] = deque()
         self._size = 0
 
@@ -81,7 +82,10 @@ class BuildLog:
     @property
     def text(self) -> str:
         """Everything that is left."""
-        return "".join(self._parts)[-MAX_LOG_CHARACTERS:]
+        text = "".join(self._parts)[-MAX_LOG_CHARACTERS:]
+        for item in self._hidden:
+            text = text.replace(item, "***")
+        return text
 
 
 class Channel:

@@ -20,6 +20,7 @@ class Entry:
 
 
 GROUPS = {
+    "builder": "Manage builds and their cache",
     "container": "Manage containers",
     "image": "Manage images",
     "network": "Manage networks",
@@ -28,6 +29,9 @@ GROUPS = {
 }
 
 COMMANDS: dict[str, Entry] = {
+    "builder history": Entry("build", "List the builds of the past"),
+    "builder logs": Entry("build", "Show what a build has written"),
+    "builder prune": Entry("build", "Remove build cache"),
     "container attach": Entry("container_streams", "Connect to a running container's input and output", "attach"),
     "container create": Entry("container_run", "Make a container without starting it", "create"),
     "container exec": Entry("container_streams", "Run a command in a running container", "exec", 2),
@@ -49,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "container unpause": Entry("container_life", "Let frozen containers go on", "unpause"),
     "container update": Entry("container_update", "Change limits and restart policy of containers", "update"),
     "container wait": Entry("container_life", "Wait for containers to stop and print their exit codes", "wait"),
+    "image build": Entry("build", "Build an image from a Dockerfile", "build", 4),
     "image history": Entry("image_list", "Show the steps that made an image", "history"),
     "image import": Entry("image_archive", "Make an image from a root file system's archive", "import"),
     "image inspect": Entry("inspect", "Show everything about images"),
@@ -87,6 +92,7 @@ SUB_ALIASES = {
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
+    "builder build": "image build",
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
@@ -99,7 +105,7 @@ SHORTCUTS = {entry.shortcut: path for path, entry in COMMANDS.items() if entry.s
 
 LATER = frozenset(
     (
-        "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context", "cp", "diff", "export",
+        "buildx", "checkpoint", "commit", "compose", "config", "context", "cp", "diff", "export",
         "manifest", "node", "plugin", "search", "secret", "service", "stack", "swarm", "trust",
     )
 )  # fmt: skip
@@ -107,7 +113,8 @@ LATER = frozenset(
 
 LATER_IN_GROUPS = {
     "container": ("commit", "cp", "diff", "export"),
-    "image": ("build",),
+    "builder": (),
+    "image": (),
     "network": (),
     "system": ("dial-stdio",),
     "volume": ("update",),

@@ -90,6 +90,16 @@ class ConfigFile:
             entry = next((value for key, value in auths.items() if hostname_of(key) == server), None)
         return _decode_entry(entry, server) if isinstance(entry, dict) else None
 
+    def all_credentials(self) -> dict[str, AuthConfig]:
+        """Return what is stored for all servers; a helper that fails for one of them is left out."""
+        found: dict[str, AuthConfig] = {}
+        for server in [*self._table("auths"), *self._table("credHelpers")]:
+            with contextlib.suppress(CommandError):
+                credentials = self.credentials(server)
+                if credentials is not None:
+                    found[server] = credentials
+        return found
+
     def _from_environment(self, server: str) -> AuthConfig | None:
         if not self._environment_auths:
             return None

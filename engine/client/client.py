@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from engine.client.build import BuildApi
 from engine.client.connection import DEFAULT_TIMEOUT_S, EngineConnection
 from engine.client.containers import ContainersApi
 from engine.client.dial import Dialer, dialer_for
@@ -45,6 +46,7 @@ class EngineClient:
         self.system = SystemApi(self._connection)
         self.containers = ContainersApi(self._connection)
         self.exec = ExecApi(self._connection)
+        self.build = BuildApi(self._connection)
         self.images = ImagesApi(self._connection)
         self.networks = NetworksApi(self._connection)
         self.volumes = VolumesApi(self._connection)
