@@ -80,11 +80,13 @@ def test_a_container_that_is_gone_at_once_has_told_all(engine: EngineProcess, re
 
 def test_what_is_written_while_the_engine_is_dead_arrives(own_engine: EngineProcess, receiver: Receiver) -> None:
     engine = own_engine
-    script = "echo before; while ! [ -e /go ]; do sleep 0.05; done; echo meanwhile; sleep 1000"
-    made = engine.docker("run", "-d", *options(receiver), "busybox", "sh", "-c", script).stdout.strip()
+    script = "echo before; while ! [ -e /signal/go ]; do sleep 0.05; done; echo meanwhile; sleep 1000"
+    (engine.folder / "signal").mkdir()
+    words = [*options(receiver), "-v", f"{engine.folder}/signal:/signal", "busybox"]
+    made = engine.docker("run", "-d", *words, "sh", "-c", script).stdout.strip()
     receiver.wait_for(1)
     engine.kill()
-    (engine.data_root / f"containers/{made}/upper/go").touch()
+    (engine.folder / "signal/go").touch()
     assert texts(receiver.wait_for(2)) == ["before", "meanwhile"]
     engine.start()
     engine.docker("exec", made, "sh", "-c", "echo again > /proc/1/fd/1")
