@@ -170,7 +170,7 @@ class Administration:
         self._events.publish("network", "prune", "", {"reclaimed": "0"})
         return removed
 
-    async def sweep(self) -> None:
+    async def restore_parents(self) -> None:
         """At start: put the parents of networks in place, remove those that belong to none."""
         children = [live for live in self._world.live.values() if isinstance(live, ChildNetwork)]
         await self._fabric.work(lambda tools: self._parents.restore(tools.links, [live.record for live in children]))

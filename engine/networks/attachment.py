@@ -6,6 +6,7 @@ import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
 
 from engine.model.container import PortBinding, PortMap
 from engine.model.network import EndpointSettings, NetworkContainer
@@ -20,8 +21,8 @@ _MAX_INTERFACE_NAME = 15
 class Endpoint:
     """A container at one network.
 
-    ``name`` is what its interface is to be called, empty for the network's way; ``announced`` says that
-    clients were told.
+    ``name`` is what its interface is to be called, empty for the network's way; ``link_local`` are addresses
+    that it gets besides those of the network; ``announced`` says that clients were told.
     """
 
     network_id: str
@@ -31,6 +32,7 @@ class Endpoint:
     wiring: Wiring | None = None
     name: str = ""
     sysctls: tuple[tuple[str, str], ...] = ()
+    link_local: tuple[IPv4Interface | IPv6Interface, ...] = ()
     announced: bool = False
 
     def address(self, version: int) -> Address | None:

@@ -114,7 +114,8 @@ class AddressedNetwork(LiveNetwork):
         )
 
     def _interfaces(self, endpoint: Endpoint) -> tuple[Interface, ...]:
-        return tuple(_interface(address, self._length_of(address)) for address in endpoint.addresses)
+        own = tuple(_interface(address, self._length_of(address)) for address in endpoint.addresses)
+        return own + endpoint.link_local
 
     def _length_of(self, address: Address) -> int:
         return next(pool.subnet.prefixlen for pool in self.pools if address in pool.subnet)

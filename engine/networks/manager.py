@@ -10,14 +10,12 @@ up after a crash but leases, ports and rules, and those are worked out anew from
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
 from pathlib import Path
 
 import msgspec
@@ -33,20 +31,19 @@ from engine.networks import containerfiles, files
 from engine.networks.administration import Administration
 from engine.networks.attachment import Attachment, Endpoint, port_map
 from engine.networks.catalog import Catalog
-from engine.networks.defaultbridge import default_bridge, host_gateways
-from engine.networks.drivers import make_live
+from engine.networks.defaultbridge import host_gateways
 from engine.networks.fabric import Fabric
 from engine.networks.gateways import choose_way
 from engine.networks.holding import PortHolder
 from engine.networks.live import BridgeNetwork, LiveNetwork
 from engine.networks.membership import Membership
-from engine.networks.nameservers import nameserver_networks
-from engine.networks.naming import NameService, RunningNames
+from engine.networks.naming import NameService
 from engine.networks.ports import DEFAULT_RANGE, PublishedPort
 from engine.networks.publishing import SETUP_FAILED, Publisher
-from engine.networks.record import BRIDGE, HOST, NetworkRecord
+from engine.networks.record import BRIDGE, HOST
+from engine.networks.restoration import Restoration
 from engine.networks.settings import NetworkSettings
-from engine.networks.validation import CONTAINER, IFNAME, check_endpoint, check_record, parse_sysctls
+from engine.networks.validation import CONTAINER, IFNAME, check_endpoint, check_record, parse_link_local, parse_sysctls
 from engine.networks.world import World
 from engine.runtime import netns
 from engine.store.database import Database
@@ -92,6 +89,9 @@ class NetworkManager:
         self._names = NameService(host.exec_root)
         self.administration = Administration(self._world, self._fabric, settings, events, host.instance, self._name_of)
         self._membership = Membership(self._world, self._fabric, self._publisher, self._names, settings, self)
+        self._restoration = Restoration(
+            self._world, self._fabric, self._publisher, self._names, settings, host.instance, host.bridge
+        )
 
     # Start and stop
 
@@ -100,80 +100,10 @@ class NetworkManager:
 
         Makes the bridges and their rules. Raises NotSupported or Unavailable when this host cannot.
         """
-        await self._world.catalog.load()
-        records = list(running)
-        for record in self._world.catalog:
-            self._world.live[record.id] = self._revive(record)
-        await self._prepare_default(records)
-        for container in records:
-            self._adopt(container)
-        items = list(self._world.attachments.values())
-        found, lost, _ = await asyncio.gather(
-            self._fabric.put_in_place(), self._publisher.restore(items), self._restore_names(items)
-        )
-        await self.administration.sweep()
-        await self._membership.mend(records, found)
+        lost = await self._restoration.restore(list(running), self.administration, self._membership)
         self._restored = True
         for port in lost:
             _log.warning("published port %s is held by another program: it still leads to the container", port)
-
-    def _revive(self, record: NetworkRecord) -> LiveNetwork:
-        try:
-            return make_live(record) if record.name != BRIDGE else LiveNetwork(record)
-        except PortsideError as error:
-            _log.warning("network %s cannot be used: %s", record.name, error.message)
-            return LiveNetwork(record)
-
-    async def _prepare_default(self, records: Iterable[ContainerRecord]) -> None:
-        wanted = [
-            IPv4Interface(f"{endpoint.ip_address}/{endpoint.ip_prefix_len}")
-            for record in records
-            if (endpoint := record.networks.get(BRIDGE)) is not None and endpoint.ip_address
-        ]
-        bridge = self._host.bridge
-        own = {bridge, *(network.bridge for network in self._world.live.values() if network.bridge)}
-        present, foreign = await self._fabric.survey(bridge, own)
-        foreign += [*nameserver_networks(), *self._world.subnets()]
-        record = self._world.catalog.by_name(BRIDGE)
-        assert record is not None, "the catalog has the predefined networks"
-        default = default_bridge(record, bridge, self._settings, self._host.instance, wanted, present, foreign)
-        self._world.live[record.id] = self._world.default = default
-
-    def _adopt(self, record: ContainerRecord) -> None:
-        mode = record.host_config.network_mode
-        if mode.startswith(CONTAINER):
-            self._world.guests[record.id] = mode.removeprefix(CONTAINER)
-            return
-        item = Attachment(record.id, record.name, ruled=True, is_host=mode == HOST)
-        for name, settings in record.networks.items():
-            network = self._world.live.get(settings.network_id)
-            if network is None:
-                found = self._world.catalog.by_name(name)
-                network = self._world.live.get(found.id) if found is not None else None
-            if network is None or not settings.endpoint_id:
-                continue
-            endpoint = Endpoint(
-                network.record.id,
-                name,
-                settings,
-                name=(settings.driver_opts or {}).get(IFNAME, ""),
-                sysctls=parse_sysctls(settings),
-                announced=True,
-            )
-            network.adopt(endpoint)
-            item.endpoints.append(endpoint)
-        self._world.attachments[record.id] = item
-        self._publisher.adopt(item, record, choose_way(item.endpoints, self._world.live))
-
-    async def _restore_names(self, items: Iterable[Attachment]) -> None:
-        wanted: dict[str, RunningNames] = {}
-        for item in items:
-            record = self._find(item.container_id)
-            names = containerfiles.build_names(record, item, self._world, self._settings)
-            if names.endpoints:
-                item.named = True
-                wanted[item.container_id] = RunningNames(netns.path_of_process(record.state.pid), names)
-        await self._names.restore(wanted)
 
     async def aclose(self) -> None:
         """Leave running containers' networking as it is; with none, remove bridges, table, rules and helpers.
@@ -287,6 +217,7 @@ class NetworkManager:
             settings,
             name=(settings.driver_opts or {}).get(IFNAME, ""),
             sysctls=parse_sysctls(settings),
+            link_local=parse_link_local(settings),
         )
         try:
             network.lease(endpoint, ipv6=not containerfiles.disables_ipv6(record))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
 from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.base import given
@@ -96,9 +96,6 @@ def check_endpoint(network: NetworkRecord | None, name: str, endpoint: EndpointS
     problems += _option_problems(name, endpoint)
     if problems:
         raise InvalidArgument("invalid endpoint settings:\n" + join_problems(problems))
-    for text in given(asked.link_local_ips, []):
-        if text:
-            raise NotSupported(f"link-local address {text}: link-local addresses of endpoints are not supported")
 
 
 def _form_problems(asked: EndpointIPAMConfig) -> list[str]:
@@ -137,9 +134,26 @@ def _option_problems(network: str, endpoint: EndpointSettings) -> list[str]:
             check_interface_name(value)
             if value == "lo":
                 problems.append(f"invalid interface name: {value}")
-        else:
+        elif option.startswith("com.docker.network."):
             raise NotSupported(f"driver option {option} of network {network} is not supported")
     return problems
+
+
+def parse_link_local(endpoint: EndpointSettings) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """Return the link-local addresses that an interface gets besides its own.
+
+    Raises InvalidArgument with moby's text for others.
+    """
+    found: list[IPv4Interface | IPv6Interface] = []
+    for text in given((endpoint.ipam_config or EndpointIPAMConfig()).link_local_ips, []):
+        address = _address(text)
+        if address is None or not address.is_link_local:
+            raise InvalidArgument(f"invalid link local IP address: {text}")
+        if isinstance(address, IPv4Address):
+            found.append(IPv4Interface((address, 16)))
+        else:
+            found.append(IPv6Interface((address, 64)))
+    return tuple(found)
 
 
 def _sysctl_problem(text: str) -> str:

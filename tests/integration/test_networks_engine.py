@@ -317,7 +317,12 @@ def test_a_name_and_a_bridge_that_are_taken(engine: EngineProcess) -> None:
             "invalid IPv4",
         ),
         ("blue", {"Container": "one", "EndpointConfig": {"MacAddress": "zz"}}, 400, "invalid MAC address zz"),
-        ("blue", {"Container": "one", "EndpointConfig": {"DriverOpts": {"x": "y"}}}, 501, "driver option x"),
+        (
+            "blue",
+            {"Container": "one", "EndpointConfig": {"DriverOpts": {"com.docker.network.x": "y"}}},
+            501,
+            "driver option com.docker.network.x",
+        ),
         ("blue", {"Container": "one", "EndpointConfig": 3}, 400, "invalid JSON"),
     ],
 )

@@ -60,7 +60,7 @@ def test_networks_that_exclude_each_other(mode: str, other: str, text: str) -> N
         ({"aliases": ["db"]}, InvalidArgument, "network-scoped alias is supported only"),
         ({"mac_address": "02:42"}, InvalidArgument, "invalid MAC address 02:42"),
         ({"links": ["db:db"]}, NotSupported, "links"),
-        ({"driver_opts": {"x": "y"}}, NotSupported, "driver option x"),
+        ({"driver_opts": {"com.docker.network.x": "y"}}, NotSupported, "driver option com.docker.network.x"),
     ],
 )
 def test_endpoint_settings_that_the_default_bridge_lacks(
