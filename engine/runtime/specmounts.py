@@ -108,18 +108,19 @@ def _user_mounts(inputs: MountInputs) -> list[dict[str, Any]]:
         if mount.type == "tmpfs":
             entry = {"type": "tmpfs", "source": "tmpfs", "options": mount.options or merged_options([])}
         else:
-            entry = {"type": "bind", "source": str(source), "options": _bind_options(mount, inputs)}
+            entry = {"type": "bind", "source": str(source), "options": _bind_options(mount, source, inputs)}
         found.append({"destination": mount.destination, **entry})
     return found
 
 
-def _bind_options(mount: MountRecord, inputs: MountInputs) -> list[str]:
+def _bind_options(mount: MountRecord, source: Path, inputs: MountInputs) -> list[str]:
     options = ["bind" if mount.non_recursive else "rbind"]
     if not mount.read_write:
         recursive = inputs.recursive_read_only and not mount.read_only_non_recursive and not mount.non_recursive
         if mount.read_only_force_recursive and not inputs.recursive_read_only:
             raise NotSupported("rro is not supported: kernel is older than 5.12", hint="use a plain read-only mount")
-        options.append("rro" if recursive else "ro")
+        # crun opens what it makes read-only recursively as a folder; beneath a file nothing can be mounted anyway.
+        options.append("rro" if recursive and source.is_dir() else "ro")
     propagation = mount.propagation or "rprivate"
     # crun takes the r of a propagation for a recursive bind; on a mount without others in it both mean the same.
     options.append(propagation.removeprefix("r") if mount.non_recursive else propagation)

@@ -262,3 +262,14 @@ def test_refusals_name_the_option(engine: EngineProcess, words: list[str], text:
     done = engine.docker("create", *words, "busybox", check=False)
     assert done.returncode in (1, 125)
     assert text in done.stderr
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "/run/secrets/password", "/new"])
+def test_a_single_file_is_mounted_read_only(engine: EngineProcess, tmp_path: Path, place: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("from the host\n")
+    for mount in (["-v", f"{file}:{place}:ro"], ["--mount", f"type=bind,src={file},dst={place},readonly"]):
+        assert run(engine, *mount, "busybox", "cat", place) == "from the host\n"
+        refused_write = engine.docker("run", "--rm", *mount, "busybox", "sh", "-c", f"echo x > {place}", check=False)
+        assert "Read-only file system" in refused_write.stderr
+    assert file.read_text() == "from the host\n"
