@@ -31,7 +31,7 @@ def dns_names(record: ContainerRecord, aliases: Sequence[str] | None) -> list[st
 
 def build_names(record: ContainerRecord, item: Attachment, world: World, settings: NetworkSettings) -> ContainerNames:
     """Return what the name server is to know of a container; no endpoints means that it needs none."""
-    endpoints = tuple(_endpoint_names(endpoint) for endpoint in item.endpoints if has_names(endpoint))
+    endpoints = tuple(_endpoint_names(record, endpoint) for endpoint in item.endpoints if has_names(endpoint))
     if not endpoints:
         return ContainerNames(())
     resolv = _overridden(record, settings)
@@ -51,7 +51,7 @@ def has_names(endpoint: Endpoint) -> bool:
     return endpoint.network not in DRIVERS
 
 
-def _endpoint_names(endpoint: Endpoint) -> EndpointNames:
+def _endpoint_names(record: ContainerRecord, endpoint: Endpoint) -> EndpointNames:
     links: list[tuple[str, str]] = []
     for text in endpoint.settings.links or ():
         name, _, alias = text.partition(":")
@@ -60,7 +60,8 @@ def _endpoint_names(endpoint: Endpoint) -> EndpointNames:
         endpoint.network_id,
         endpoint.network,
         tuple(endpoint.addresses),
-        tuple(endpoint.settings.dns_names or ()),
+        # Not those in the settings: after a crash they may be older than the container's name.
+        tuple(dns_names(record, endpoint.settings.aliases)),
         tuple(links),
     )
 
