@@ -118,6 +118,7 @@ def test_names_go_on_while_the_engine_is_dead_and_after_it(app: EngineProcess) -
 
 
 def test_names_come_back_when_their_process_is_killed_with_or_without_the_engine(app: EngineProcess) -> None:
+    app.expect_log("the name server has died: it is started anew")
     os.kill(process_behind(app.exec_root, maker=app.pid), signal.SIGKILL)
     assert found(app, "db", "web") == {address(app, "web")}
     process = process_behind(app.exec_root, maker=app.pid)
