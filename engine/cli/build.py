@@ -395,6 +395,6 @@ COMMANDS = {
         ),
         max_args=0,
     ),
-    "builder history": Command("", "List the builds of the past", run_history, max_args=0),
+    "builder history": Command("[OPTIONS]", "List the builds of the past", run_history, max_args=0),
     "builder logs": Command("BUILD", "Show what a build has written", run_logs, min_args=1, max_args=1),
 }

@@ -41,7 +41,7 @@ def test_the_scripts_that_installers_copy_are_the_ones_that_the_command_prints()
     [
         (["psx"], 1, "portside: unknown command: portside psx\n\nDid you mean this?\n\tps\n"),
         (["container", "foo"], 1, "portside: unknown command: portside container foo\n\nUsage:  portside container\n"),
-        (["build", "."], 1, "portside: 'portside build' is not supported yet\n"),
+        (["buildx", "."], 1, "portside: 'portside buildx' is not supported yet\n"),
         (["container", "cp", "a", "b"], 1, "portside: 'portside container cp' is not supported yet\n"),
         (["--nope"], 125, "unknown flag: --nope\n"),
         (["ps", "--nope"], 125, "unknown flag: --nope\n\nUsage:  portside ps [OPTIONS]\n"),
