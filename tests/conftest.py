@@ -71,11 +71,11 @@ def _command(pid: int) -> str:
 
 
 def _is_lingering(pid: int) -> bool:
-    """Whether a process is a conmon that is about to end: it may linger for up to two seconds."""
+    """Whether a process is about to end: conmon, or what sends logs on, which may linger for up to two seconds."""
     import time
 
     for _ in range(40):
-        if not Path(f"/proc/{pid}").exists() or "conmon" not in _command(pid):
+        if not Path(f"/proc/{pid}").exists() or not any(word in _command(pid) for word in ("conmon", "logforwarder")):
             return not Path(f"/proc/{pid}").exists()
         time.sleep(0.1)
     return False
