@@ -33,6 +33,7 @@ COMMANDS: dict[str, Entry] = {
     "builder logs": Entry("build", "Show what a build has written"),
     "builder prune": Entry("build", "Remove build cache"),
     "container attach": Entry("container_streams", "Connect to a running container's input and output", "attach"),
+    "container cp": Entry("copy", "Copy files and folders between a container and here", "cp"),
     "container create": Entry("container_run", "Make a container without starting it", "create"),
     "container exec": Entry("container_streams", "Run a command in a running container", "exec", 2),
     "container inspect": Entry("inspect", "Show everything about containers"),
@@ -105,14 +106,14 @@ SHORTCUTS = {entry.shortcut: path for path, entry in COMMANDS.items() if entry.s
 
 LATER = frozenset(
     (
-        "buildx", "checkpoint", "commit", "compose", "config", "context", "cp", "diff", "export",
+        "buildx", "checkpoint", "commit", "compose", "config", "context", "diff", "export",
         "manifest", "node", "plugin", "search", "secret", "service", "stack", "swarm", "trust",
     )
 )  # fmt: skip
 """Docker's commands that Portside does not have yet: they say so instead of being unknown."""
 
 LATER_IN_GROUPS = {
-    "container": ("commit", "cp", "diff", "export"),
+    "container": ("commit", "diff", "export"),
     "builder": (),
     "image": (),
     "network": (),

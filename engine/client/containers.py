@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.client.connection import EngineConnection, Filters, decode_answer, encode_filters, output_decoder
 from engine.client.streams import Decoder, HijackedStream, Output, Stream
+from engine.errors import Internal
+from engine.model.archive import STAT_HEADER, PathStat, decode_stat
 from engine.model.container import (
     ContainerCreateRequest,
     ContainerCreateResponse,
@@ -18,6 +20,8 @@ from engine.model.container import (
 from engine.model.inspect import ContainerInspect, ContainerSummary
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
     from engine.client.http import OpenResponse
 
 STOP_MARGIN_S = 60.0
@@ -207,10 +211,44 @@ class ContainersApi:
         answer = await self._connection.call("POST", "/containers/prune", query, timeout_s=LONG_TIMEOUT_S)
         return decode_answer(answer, ContainersPruneReport)
 
+    async def stat_path(self, ref: str, path: str) -> PathStat:
+        """Return what a path in a container is (ContainerArchiveInfo); raises NotFound."""
+        response = await self._connection.open_stream("HEAD", f"/containers/{ref}/archive", {"path": path})
+        await response.read_all()
+        return _path_stat(response)
+
+    async def copy_out(self, ref: str, path: str) -> tuple[PathStat, OpenResponse]:
+        """Return what a path in a container is, and its tar stream, which the caller reads or closes."""
+        response = await self._connection.open_stream("GET", f"/containers/{ref}/archive", {"path": path})
+        return _path_stat(response), response
+
+    async def copy_in(
+        self, ref: str, path: str, body: AsyncIterable[bytes], *, copy_owner: bool = False, no_overwrite: bool = True
+    ) -> None:
+        """Unpack a tar stream into a folder of a container (PutContainerArchive)."""
+        query = {
+            "path": path,
+            "noOverwriteDirNonDir": "true" if no_overwrite else None,
+            "copyUIDGID": "true" if copy_owner else None,
+        }
+        headers = {"Content-Type": "application/x-tar"}
+        response = await self._connection.open_stream(
+            "PUT", f"/containers/{ref}/archive", query, headers=headers, body=body
+        )
+        await response.read_all()
+
     def stats(self, ref: str, *, stream: bool = True, one_shot: bool = False) -> Stream[dict[str, Any]]:
         """Follow a container's use of resources (ContainerStats), one JSON object a second."""
         query = {"stream": stream, "one-shot": True if one_shot else None}
         return self._connection.json_stream("GET", f"/containers/{ref}/stats", dict[str, Any], query)
+
+
+def _path_stat(response: OpenResponse) -> PathStat:
+    found = decode_stat(response.head.headers.get(STAT_HEADER.lower(), ""))
+    if found is None:
+        response.close()
+        raise Internal("the engine did not say what the path is")
+    return found
 
 
 def stop_limit_s(timeout_s: int | None) -> float | None:

@@ -16,13 +16,14 @@ from typing import Any
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
-from engine.containers.copies import Copies, Copy, PathStat
+from engine.containers.copies import Copies, Copy
 from engine.containers.copying import absolute
 from engine.containers.interfaces import ImageSource, Volumes
 from engine.containers.manager import ContainerManager
 from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
 from engine.errors import InvalidArgument, NotFound
+from engine.model.archive import PathStat
 from engine.model.base import given
 from engine.model.record import ContainerRecord, MountRecord
 from engine.runtime.rootview import ViewMount, ViewPlan

@@ -152,14 +152,16 @@ class TreeWriter:
         *,
         keeps_xattr: Callable[[str], bool] | None = None,
         owner: Callable[[int, int], tuple[int, int]] | None = None,
+        on_left_out: Callable[[bytes, OSError], None] | None = None,
     ) -> None:
         """``keeps_xattr`` chooses extended attributes by name; without it only capabilities are kept, as Docker does.
 
-        ``owner`` maps UID and GID of a file to those in the archive.
+        ``owner`` maps UID and GID of a file to those in the archive. ``on_left_out`` is told of what cannot be read.
         """
         self._stream = stream
         self._keeps_xattr = keeps_xattr
         self._owner = owner
+        self._on_left_out = on_left_out
         self._seen: dict[tuple[int, int], bytes] = {}
 
     def write_tree(self, folder: int, name: bytes) -> None:
@@ -205,6 +207,8 @@ class TreeWriter:
         except OSError as error:
             if error.errno not in _LEFT_OUT:
                 raise
+            if self._on_left_out is not None:
+                self._on_left_out(name, error)
             return None
         if kind == stat.S_IFDIR:
             try:

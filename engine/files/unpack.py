@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -102,16 +102,21 @@ class Place:
 class TreeUnpacker:
     """Writes the members of an archive into a place."""
 
-    def __init__(self, place: Place, rules: UnpackRules) -> None:
-        """Nothing is written yet."""
+    def __init__(self, place: Place, rules: UnpackRules, rename: Callable[[bytes], bytes] | None = None) -> None:
+        """Nothing is written yet. ``rename`` gives members, and those that hard links mean, other names."""
         self._place = place
         self._rules = rules
+        self._rename = rename
         self._times: dict[bytes, int] = {}
 
     def unpack(self, reader: Reader) -> None:
         """Write everything; raises TarError for the archive's faults, OSError for those of the disk."""
         try:
             for member in read_members(reader):
+                if self._rename is not None:
+                    member.name = self._rename(member.name)
+                    if member.kind == "hardlink":
+                        member.link = self._rename(member.link)
                 self._write(member, reader)
             for name, mtime_ns in self._times.items():
                 folder, base = _split(name)

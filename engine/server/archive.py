@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 
-import msgspec
 from aiohttp import web
 
 from engine.containers.archive import ContainerArchives, check_path
-from engine.containers.copies import STALL_S, PathStat
+from engine.containers.copies import STALL_S
 from engine.errors import Internal
+from engine.model.archive import STAT_HEADER, encode_stat
 from engine.server.http import Route, query_bool
-
-STAT_HEADER = "X-Docker-Container-Path-Stat"
 
 
 class ArchiveApi:
@@ -63,11 +60,6 @@ class ArchiveApi:
             no_overwrite=query_bool(request, "noOverwriteDirNonDir"),
         )
         return web.Response()
-
-
-def encode_stat(found: PathStat) -> str:
-    """Return Docker's header for what a path is."""
-    return base64.b64encode(msgspec.json.encode(found)).decode()
 
 
 def choose_encoding(accepted: str) -> str:
