@@ -1,17 +1,20 @@
 """libnftables in process: scripts in nft's own language, each one transaction. Knows no rule of ours.
 
-A context belongs to one thread at a time. The library is loaded when the first one is made (1.4 MB).
+A context belongs to one thread at a time, and one at a time is worked with: nobody promises that the library
+has no state of its own. It is loaded when the first context is made (1.4 MB).
 """
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import threading
 
 from engine.errors import Internal, NotSupported
 
 _JSON = 1 << 4
 _LIBRARY = "libnftables.so.1"
+_in_library = threading.Lock()
 
 
 class NftablesError(Internal):
@@ -37,7 +40,8 @@ class Nftables:
         library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
         library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self._library = library
-        self._context: int | None = library.nft_ctx_new(0)
+        with _in_library:
+            self._context: int | None = library.nft_ctx_new(0)
         if not self._context:
             raise NotSupported("nftables cannot be used: the library found no netlink socket")
         library.nft_ctx_buffer_output(self._context)
@@ -49,7 +53,8 @@ class Nftables:
 
         Raises NftablesError with the library's words.
         """
-        code = self._library.nft_run_cmd_from_buffer(self._context, script.encode())
+        with _in_library:
+            code = self._library.nft_run_cmd_from_buffer(self._context, script.encode())
         # Both buffers are emptied by reading them, so both are read each time.
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         problem = self._library.nft_ctx_get_error_buffer(self._context) or b""
@@ -65,5 +70,6 @@ class Nftables:
     def close(self) -> None:
         """Free the context."""
         if self._context:
-            self._library.nft_ctx_free(self._context)
+            with _in_library:
+                self._library.nft_ctx_free(self._context)
             self._context = None
