@@ -44,7 +44,7 @@ class Puller:
     ) -> None:
         """``settings`` are read anew for each pull; ``downloads`` go on at once in the whole engine."""
         self._images = images
-        self._settings = settings
+        self.settings = settings
         self._architecture = architecture
         self._slots = asyncio.Semaphore(downloads)
         self._unpacking = asyncio.Semaphore(2)
@@ -82,7 +82,7 @@ class Puller:
     async def _opened(self, reference: Reference, credentials: AuthConfig | None) -> AsyncIterator[Repository]:
         try:
             async with (
-                Repository(reference.domain, reference.path, self._settings(), credentials) as repository,
+                Repository(reference.domain, reference.path, self.settings(), credentials) as repository,
                 self._images.working(),
             ):
                 try:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from engine.errors import Forbidden, InvalidArgument, NotSupported, PortsideError
+from engine.errors import Forbidden, InvalidArgument, PortsideError
 from engine.images.archives import ImageArchives
 from engine.images.listing import ALLOWED_FILTERS, PRUNE_FILTERS, ImageListing
 from engine.images.manager import ImageManager
+from engine.images.progress import progress_bar
 from engine.images.pull import Puller
 from engine.images.removal import ImageRemover
+from engine.registry.download import opened, parse_address
 from engine.server.http import JsonStream, Route, api_version, empty_response, json_response, query_bool
 from engine.server.registryauth import decode_auth
 from engine.server.system import go_arch
@@ -22,6 +25,7 @@ from engine.wire.filters import parse_filters
 from engine.wire.references import Reference, parse_reference
 
 _BLOCK = 1 << 18
+_PROGRESS_EVERY_S = 0.1
 _CONFIG_FIELDS: dict[str, Any] = {  # always in an inspected configuration, set or not
     **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
     "User": "",
@@ -159,8 +163,6 @@ class ImagesApi:
         return stream.response
 
     async def _import(self, request: web.Request, stream: JsonStream, source: str) -> web.StreamResponse:
-        if source != "-":
-            raise NotSupported("importing from a URL is not supported by Portside yet: send the archive with fromSrc=-")
         repository, tag = request.query.get("repo", ""), request.query.get("tag", "")
         reference = None
         if repository:
@@ -171,14 +173,27 @@ class ImagesApi:
         platform = request.query.get("platform", "") if api_version(request) >= (1, 32) else ""
         check_platform(platform)
         system, _, machine = platform.partition("/")
-        image_id = await self._archives.import_layer(
-            body_blocks(request),
+        options = (
             reference,
             request.query.getall("changes", []),
-            request.query.get("message", ""),
+            request.query.get("message", "") or f"Imported from {source}",
             (system or "linux", machine or go_arch()),
         )
-        await stream.send({"status": image_id})
+        if source == "-":
+            image_id = await self._archives.import_layer(body_blocks(request), *options)
+        else:
+            address = parse_address(source)
+            try:
+                async with opened(address, self._puller.settings()) as (blocks, total):
+                    await stream.send({"status": f"Downloading from {address}"})
+                    image_id = await self._archives.import_layer(_told(blocks, total, stream), *options)
+            except PortsideError as error:
+                if not stream.started:
+                    raise
+                await stream.send_error(error.message)
+                image_id = ""
+        if image_id:
+            await stream.send({"status": image_id})
         await stream.response.write_eof()
         return stream.response
 
@@ -230,6 +245,20 @@ def _pulled(name: str, tag: str) -> Reference:
     if ":" in tag:
         return parse_reference(f"{reference.name}@{tag}")
     return reference.with_tag(tag)
+
+
+async def _told(blocks: AsyncIterator[bytes], total: int, stream: JsonStream) -> AsyncIterator[bytes]:
+    """Pass a download on and tell the client how far it is."""
+    current, shown_s = 0, 0.0
+    async for block in blocks:
+        current += len(block)
+        if total and (time.monotonic() - shown_s > _PROGRESS_EVERY_S or current == total):
+            shown_s = time.monotonic()
+            detail = {"current": current, "total": total}
+            await stream.send(
+                {"status": "Importing", "progressDetail": detail, "progress": progress_bar(current, total)}
+            )
+        yield block
 
 
 def check_platform(platform: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ctypes
+import gzip
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from aiohttp import ClientError, ClientSession, web
 
 from tests.fakes.images import busybox_archive, image_archive
-from tests.fakes.registry import FakeRegistry
+from tests.fakes.registry import FakeRegistry, cut_off
 from tests.integration.images_world import ImagesServer, ImagesWorld, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking needs root")
@@ -117,7 +118,10 @@ async def test_load_list_inspect_history(world: ImagesWorld, server: ImagesServe
             400,
             "failed to parse platform: invalid character 'l' looking for beginning of value",
         ),
-        ("POST", "/images/create?fromSrc=http://example.com/x.tar", 501, "fromSrc=-"),
+        ("POST", "/images/create?fromSrc=ftp://example.com/x.tar", 400, 'unsupported protocol scheme "ftp"'),
+        ("POST", "/images/create?fromSrc=http://:1/", 400, "http"),
+        ("POST", "/images/create?fromSrc=", 400, "no Host in request URL"),
+        ("POST", "/images/create?fromSrc=127.0.0.1:1/x.tar", 503, 'Get "http://127.0.0.1:1/x.tar": dial tcp'),
     ],
 )
 async def test_errors_have_mobys_texts(server: ImagesServer, method: str, path: str, status: int, message: str) -> None:
@@ -125,6 +129,36 @@ async def test_errors_have_mobys_texts(server: ImagesServer, method: str, path: 
     answered, body = await server.json(method, f"/v1.51{path}")
     assert answered == status
     assert message in body["message"]
+
+
+async def test_an_archive_is_imported_from_a_url(world: ImagesWorld, server: ImagesServer) -> None:
+    tar = tar_of([("file", b"f" * 1_000_000)])
+    async with FakeRegistry() as site:
+
+        async def answer(request: web.Request) -> web.StreamResponse | None:
+            if request.path == "/root.tar.gz":
+                return web.Response(body=gzip.compress(tar, 0))
+            if request.path == "/short":
+                return await cut_off(request, tar, 1000)
+            return web.Response(status=404, text="none here\n")
+
+        site.fault = answer
+        address = f"http://{site.host}"
+        query = f"fromSrc={address}/root.tar.gz&repo=made&changes={quote('CMD true')}"
+        status, told = await server.stream("POST", f"/v1.51/images/create?{query}")
+        assert (status, told[0]) == (200, {"status": f"Downloading from {address}/root.tar.gz"})
+        assert told[-2]["progressDetail"]["current"] == told[-2]["progressDetail"]["total"]
+        assert told[-1] == {"status": world.images.resolve("made").id}
+        assert (world.layer("made") / "file").stat().st_size == 1_000_000
+        assert world.images.inspect("made").comment == f"Imported from {address}/root.tar.gz"
+        status, body = await server.json("POST", f"/v1.51/images/create?fromSrc={site.host}/nope")
+        text = f"failed to GET {address}/nope with status 404 Not Found: none here"
+        assert (status, body["message"]) == (404, text)
+        status, told = await server.stream("POST", f"/v1.51/images/create?fromSrc={address}/short")
+        assert status == 200
+        assert "unexpected EOF" in told[-1]["error"]
+    assert world.leftovers() == []
+    assert len(world.images.table.all()) == 1
 
 
 async def test_a_broken_archive_is_told_in_the_stream(server: ImagesServer) -> None:
