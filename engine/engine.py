@@ -299,6 +299,8 @@ class Engine:
         apis = (
             system,
             EventsApi(self._events),
+            # Before the containers: a link is named CONTAINER/ALIAS.
+            NetworksApi(self._networks.administration, self._networking),
             ContainersApi(self._containers, self._questions, self._listing, self._paths, self._inotify),
             ArchiveApi(self._archives),
             ExecApi(self._execs),
@@ -306,7 +308,6 @@ class Engine:
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             PushApi(self._pusher, Registries(lambda: _registry_settings(self.config))),
             BuildApi(self._builder),
-            NetworksApi(self._networks.administration, self._networking),
             VolumesApi(self._volumes),
         )
         return build_app([route for api in apis for route in api.routes()] + absent_routes())

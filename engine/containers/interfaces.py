@@ -128,6 +128,9 @@ class Networks(Protocol):
     async def leave(self, record: ContainerRecord, network_ref: str, directory: Path) -> None:
         """Take a running container off a network; raises as ``join`` does."""
 
+    def shown_links(self, record: ContainerRecord) -> list[str] | None:
+        """Return a container's links on the default bridge as inspect shows them."""
+
     def renamed(self, record: ContainerRecord) -> None:
         """Take notice of a container's new name."""
 

@@ -69,6 +69,22 @@ class ContainerNetworking:
                     self._networks.delist(record, network_ref)
             await self._keep(container)
 
+    async def unlink(self, path: str) -> None:
+        """Take back a link, named ``/container/alias``; raises Internal with moby's texts."""
+        parent_name, _, alias = path.removeprefix("/").rpartition("/")
+        if not parent_name:
+            self._manager.get(alias)
+            raise Internal("Conflict, cannot remove the default link name of the container")
+        try:
+            parent = self._manager.get(parent_name)
+        except NotFound as error:
+            raise Internal(f"Cannot get parent /{parent_name} for link name /{parent_name}/{alias}") from error
+        async with parent.lock:
+            if alias not in parent.record.links:
+                raise NotFound(f"No such container: {path}")
+            parent.record.links = {name: child for name, child in parent.record.links.items() if name != alias}
+            await self._keep(parent)
+
     def _get(self, container_ref: str) -> Container:
         if not container_ref:
             raise InvalidArgument('invalid name or ID supplied: ""')

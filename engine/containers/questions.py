@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec.structs import replace
+
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
 from engine.containers.interfaces import ImageSource, Networks
@@ -55,7 +57,7 @@ class ContainerQuestions:
             lower = self._images.lower_dirs(record.image_id)
         except NotFound:  # removed by force while the container stayed
             lower = []
-        return inspect_view(
+        view = inspect_view(
             record,
             paths,
             lower,
@@ -63,6 +65,9 @@ class ContainerQuestions:
             container.exec_ids,
             await self.sizes(record) if size else None,
         )
+        if record.host_config.links:
+            view.host_config = replace(record.host_config, links=self._networks.shown_links(record))
+        return view
 
     async def sizes(self, record: ContainerRecord) -> tuple[int, int]:
         """Return the bytes that a container has written, and those with its image's."""

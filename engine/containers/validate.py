@@ -98,7 +98,6 @@ def refuse_unsupported(host_config: HostConfig) -> None:
             raise Internal(f"Unknown option {name.lower()}")
         raise Internal("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     for name, value, hint in (
-        ("Links (--link)", host_config.links, "put the containers into one network"),
         ("Cgroup", host_config.cgroup, ""),
     ):
         if value:

@@ -62,6 +62,8 @@ class ContainerRecord(msgspec.Struct, kw_only=True):
     ``config`` and ``host_config`` are complete: image configuration merged, defaults filled in, as
     inspect shows them. ``networks`` holds an endpoint per network by the network's name, with the
     addresses it has while it runs; ``wanted_macs`` are the MAC addresses that were asked for, by network.
+    ``links`` of the default bridge are IDs of containers by alias, ``link_environment`` what they put into
+    the environment at its start.
     ``ports`` are the published ports as they really are while it runs.
     """
 
@@ -77,6 +79,8 @@ class ContainerRecord(msgspec.Struct, kw_only=True):
     mounts: list[MountRecord] = field(default_factory=list)
     networks: dict[str, EndpointSettings] = field(default_factory=dict)
     wanted_macs: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    link_environment: list[str] = field(default_factory=list)
     ports: PortMap = field(default_factory=dict)
     state: StateRecord = field(default_factory=StateRecord)
     app_armor_profile: str = ""

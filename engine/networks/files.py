@@ -66,6 +66,17 @@ def edit_hosts(path: Path, *, remove: Collection[tuple[str, str]], add: Iterable
         raise Unavailable(f"cannot change {path}: {error.strerror}") from error
 
 
+def readdress_hosts(path: Path, names: str, address: str) -> None:
+    """Give the line of a hosts file that has these names another address, in place; raises Unavailable."""
+    try:
+        lines = path.read_text(errors="surrogateescape").splitlines(keepends=True)
+        changed = [f"{address}\t{names}\n" if line.partition("\t")[2].strip() == names else line for line in lines]
+        if changed != lines:
+            _write_in_place(path, "".join(changed))
+    except OSError as error:
+        raise Unavailable(f"cannot change {path}: {error.strerror}") from error
+
+
 def _write_in_place(path: Path, text: str) -> None:
     data = text.encode(errors="surrogateescape")
     with path.open("r+b", buffering=0) as file:

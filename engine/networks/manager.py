@@ -27,7 +27,7 @@ from engine.model.base import given
 from engine.model.container import PortMap
 from engine.model.network import EndpointSettings
 from engine.model.record import ContainerRecord
-from engine.networks import containerfiles, files
+from engine.networks import containerfiles, files, legacylinks
 from engine.networks.administration import Administration
 from engine.networks.attachment import Attachment, Endpoint, port_map
 from engine.networks.catalog import Catalog
@@ -134,6 +134,7 @@ class NetworkManager:
         catalog = self._world.catalog
         record.networks = {self._name_for(name): settings for name, settings in record.networks.items()}
         warnings = check_record(record, self._find, catalog.find_or_none)
+        record.links = legacylinks.resolve_links(record, self._find, icc=self._settings.icc)
         record.wanted_macs = {name: item.mac_address for name, item in record.networks.items() if item.mac_address}
         return warnings
 
@@ -154,6 +155,8 @@ class NetworkManager:
             host, path = self._joined(record, mode.removeprefix(CONTAINER))
             self._world.guests[record.id] = host
             return Sandbox(record.id, path)
+        if record.links:
+            record.link_environment = legacylinks.link_environment(record, self._find)
         item = Attachment(record.id, record.name, is_host=mode == HOST)
         try:
             for name, network in self._resolve(record):
@@ -330,10 +333,26 @@ class NetworkManager:
             self._world.attachments.get(record.id),
             self._settings,
             host_gateways(self._settings, self._world.default),
-            [],
+            legacylinks.hosts_lines(record, self._find) if record.links else [],
             directory,
             host_has_ipv6=self._host.has_ipv6,
         )
+        self._tell_parents(record, directory)
+
+    def _tell_parents(self, record: ContainerRecord, directory: Path) -> None:
+        """Bring the hosts files of running containers that are linked to a starting one up to date."""
+        endpoint = record.networks.get(BRIDGE)
+        if endpoint is None or not endpoint.ip_address:
+            return
+        for parent_id in list(self._world.attachments):
+            try:
+                parent = self._find(parent_id)
+            except NotFound:
+                continue
+            for alias, child_id in parent.links.items():
+                if child_id == record.id:
+                    names = legacylinks.names_of(alias, record)
+                    files.readdress_hosts(directory.parent / parent.id / "hosts", names, endpoint.ip_address)
 
     # While a container runs
 
@@ -358,6 +377,10 @@ class NetworkManager:
     async def leave(self, record: ContainerRecord, network_ref: str, directory: Path) -> None:
         """Take a running container off a network; its files in ``directory`` follow."""
         await self._membership.leave(record, network_ref, directory)
+
+    def shown_links(self, record: ContainerRecord) -> list[str] | None:
+        """Return a container's links on the default bridge as inspect shows them."""
+        return legacylinks.shown_links(record, self._find)
 
     def renamed(self, record: ContainerRecord) -> None:
         """Take notice of a container's new name."""

@@ -160,7 +160,7 @@ def build_environment(record: ContainerRecord, *, tty: bool) -> list[str]:
     base = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={record.config.hostname}"]
     if tty:
         base.append("TERM=xterm")
-    return merge_environment(base, record.config.env or [])
+    return merge_environment([*base, *record.link_environment], record.config.env or [])
 
 
 def merge_environment(base: Sequence[str], changes: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from engine.model.network import (
     NetworkInspect,
     NetworksPruneReport,
 )
-from engine.server.http import Route, api_version, decode_body, empty_response, json_response
+from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_bool
 from engine.wire.booleans import parse_go_bool
 from engine.wire.filters import Filters, match_labels, match_pattern, parse_filters
 from engine.wire.times import parse_moment
@@ -67,6 +67,9 @@ class Connections(Protocol):
     async def disconnect(self, container_ref: str, network_ref: str, *, force: bool = False) -> None:
         """Take a container off a network."""
 
+    async def unlink(self, path: str) -> None:
+        """Take back a link of the default bridge."""
+
 
 class NetworksApi:
     """Handlers over the network manager and the containers'."""
@@ -87,6 +90,7 @@ class NetworksApi:
             Route("POST", "/networks/{id:.+}/connect", self.connect),
             Route("POST", "/networks/{id:.+}/disconnect", self.disconnect),
             Route("DELETE", "/networks/{id:.+}", self.remove),
+            Route("DELETE", "/containers/{parent:[^/]+}/{alias:[^/]+}", self.unlink),
         ]
 
     async def list(self, request: web.Request) -> web.StreamResponse:
@@ -135,6 +139,14 @@ class NetworksApi:
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """``NetworkDelete``: 204; 403 for the predefined ones and those in use."""
         await self._networks.remove(request.match_info["id"])
+        return empty_response()
+
+    async def unlink(self, request: web.Request) -> web.StreamResponse:
+        """``ContainerDelete`` with ``link``: 204; the link of a container is named ``container/alias``."""
+        path = f"{request.match_info['parent']}/{request.match_info['alias']}"
+        if not query_bool(request, "link"):
+            raise NotFound(f"No such container: {path}")
+        await self._connections.unlink(path)
         return empty_response()
 
     async def prune(self, request: web.Request) -> web.StreamResponse:

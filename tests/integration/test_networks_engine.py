@@ -337,3 +337,34 @@ def test_connections_that_are_refused(
     assert (found, text in answer["message"]) == (status, True), answer
     assert engine.api("GET", "/containers/one/json")[1]["NetworkSettings"]["Networks"] == before
     assert "eth1" not in says(engine, "one", "ip", "link")
+
+
+# Links of the default bridge
+
+
+def test_a_container_finds_what_it_is_linked_to(engine: EngineProcess) -> None:
+    engine.docker("run", "-d", "--name", "db", "-e", "SECRET=x", "--expose", "5432", "busybox", "sleep", "300")
+    engine.docker("run", "-d", "--name", "web", "--link", "db:data", "busybox", "sleep", "300")
+    address = engine.api("GET", "/containers/db/json")[1]["NetworkSettings"]["IPAddress"]
+    assert "1 packets received" in says(engine, "web", "ping", "-c1", "-W3", "data")
+    environment = says(engine, "web", "env").splitlines()
+    assert f"DATA_PORT_5432_TCP_ADDR={address}" in environment
+    assert {"DATA_NAME=/web/data", "DATA_ENV_SECRET=x"} <= set(environment)
+    assert engine.api("GET", "/containers/web/json")[1]["HostConfig"]["Links"] == ["/db:/web/data"]
+    # It is found at its new address when it was started again.
+    engine.docker("stop", "-t0", "db")
+    engine.docker("run", "-d", "--name", "third", "busybox", "sleep", "300")
+    engine.docker("start", "db")
+    moved = engine.api("GET", "/containers/db/json")[1]["NetworkSettings"]["IPAddress"]
+    assert moved != address
+    assert f"{moved}\tdata " in says(engine, "web", "cat", "/etc/hosts")
+    engine.docker("rm", "--link", "/web/data")
+    assert engine.api("GET", "/containers/web/json")[1]["HostConfig"]["Links"] is None
+
+
+def test_links_that_are_refused(engine: EngineProcess) -> None:
+    failed = engine.docker("create", "--link", "nope", "busybox", check=False)
+    assert "could not get container for nope: No such container: nope" in failed.stderr
+    engine.docker("create", "--name", "still", "busybox")
+    failed = engine.docker("run", "--name", "web", "--link", "still", "busybox", check=False)
+    assert "Cannot link to a non running container: /still AS /web/still" in failed.stderr

@@ -239,7 +239,6 @@ def test_zero_values_ask_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("host_config", "named"),
     [
-        ({"Links": ["db:db"]}, "Links"),
         ({"Cgroup": "container:x"}, "Cgroup"),
         ({"VolumeDriver": "nfs"}, "VolumeDriver nfs"),
         ({"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}, "image"),
