@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engine.errors import InvalidArgument, NotFound
+from engine.errors import Internal, InvalidArgument, NotFound
 from engine.images.blobs import digest_of
 from engine.images.changes import apply_changes
 from engine.images.intake import in_thread, store_blob
@@ -75,13 +75,15 @@ class ImageArchives:
     def plan(self, names: list[str], platform: str = "") -> list[tuple[ImageRecord, list[Reference]]]:
         """Return the images that names mean, each once, with the tags to be written.
 
-        A repository without a tag means all of its tags. Raises NotFound, for an image that is not for
-        ``platform`` too.
+        A repository without a tag means all of its tags. Raises NotFound, and Internal with moby's text for an image
+        that is not there for ``platform``.
         """
         chosen: dict[str, tuple[ImageRecord, list[Reference]]] = {}
         for name in names:
             for named, references in self._matching(name):
-                record = self._images.find(named.id, platform)[0] if platform else named
+                record = self._images.variants.matching(named, platform) if platform else named
+                if record is None:
+                    raise Internal(f"no suitable export target found for platform {platform}")
                 tags = chosen.setdefault(record.id, (record, []))[1]
                 tags.extend(item for item in references if item not in tags)
         return list(chosen.values())

@@ -93,13 +93,15 @@ class ImageLoader:
             if not reference.tag:
                 raise InvalidArgument(f'invalid tag "{tag}"')
             references.append(reference)
-        digest = digest_of(config)
-        if group := [found for found in known.get(digest, []) if found.config != digest or found.layers == layers]:
-            group.sort(key=lambda found: found.config == digest)
-            if group[-1].config == digest:
-                await self._load_group(group, references, contents, progress, platform)
+        group = _at_end(digest_of(config), layers, known)
+        if platform:
+            others = [found for found in group if await asyncio.to_thread(_is_for, found, platform, contents)]
+            group = others[-1:]
+            if not group and not matches_platform(decode_file(config), platform):
                 return
-        if not platform or matches_platform(decode_file(config), platform):
+        if group:
+            await self._load_group(group, references, contents, progress, platform)
+        else:
             await self._store(config, layers, references, None, progress)
 
     async def _load_group(
@@ -173,6 +175,17 @@ def _known(items: list[Descriptor], contents: Contents) -> dict[str, list[_Found
         for found in group:
             known[found.config] = group
     return known
+
+
+def _at_end(config: str, layers: list[str], known: dict[str, list[_Found]]) -> list[_Found]:
+    """Return the images of the index that has an image with these layers, that one last; none where no index has it."""
+    group = known.get(config, [])
+    own = [found for found in group if found.config == config and found.layers == layers]
+    return [found for found in group if found.config != config] + own[:1] if own else []
+
+
+def _is_for(found: _Found, platform: str, contents: Contents) -> bool:
+    return matches_platform(decode_file(contents.data(blob_name(found.config))), platform)
 
 
 def _group(item: Descriptor, contents: Contents, platform: str, depth: int = 0) -> list[_Found]:

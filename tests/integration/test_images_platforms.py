@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from engine.errors import Conflict, InvalidArgument, NotFound
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, FakeRegistry
-from tests.integration.images_world import ImagesServer, ImagesWorld, tar_of
+from tests.integration.images_world import ImagesServer, ImagesWorld, blocks_of, tar_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking needs root")
 
@@ -230,6 +230,29 @@ async def test_all_platforms_and_attestations_survive_save_and_load(
     assert third.images.resolve(name).architecture == "arm64"
     assert len(third.images.table.all()) == 1
     third.close()
+    with pytest.raises(Internal) as missing:
+        world.archives.plan([name], "linux/s390x")
+    assert missing.value.message == "no suitable export target found for platform linux/s390x"
+
+
+@pytest.mark.parametrize(("wanted", "loaded"), [("arm64", 1), ("amd64", 1), ("s390x", 0)])
+async def test_one_platform_is_loaded_out_of_several(
+    world: ImagesWorld, registry: FakeRegistry, tmp_path: Path, wanted: str, loaded: int
+) -> None:
+    put_index(registry)
+    name = f"{registry.host}/app:1"
+    await world.pull(name, "linux/arm64")
+    await world.pull(name, "linux/amd64")
+    other = ImagesWorld(tmp_path / "other")
+    await other.archives.load(blocks_of(await world.save(name)), _nobody, f"linux/{wanted}")
+    assert [other.images.file(record).architecture for record in other.images.table.all()] == [wanted] * loaded
+    assert [row.repo_tags for row in other.listing.rows({})] == [[name]] * loaded
+    assert other.leftovers() == []
+    other.close()
+
+
+async def _nobody(item: dict[str, Any]) -> None:
+    """Take progress that nobody reads."""
 
 
 def _statement(registry: FakeRegistry, put: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
