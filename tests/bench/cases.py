@@ -261,6 +261,17 @@ def _networks(name: str) -> Callable[[Sequence[Side]], list[Result]]:
     return run
 
 
+def _commits(name: str) -> Callable[[Sequence[Side]], list[Result]]:
+    def case(sides: Sequence[Side]) -> list[Result]:
+        from tests.bench import commits
+
+        chosen: Callable[[Sequence[Side]], list[Result]] = getattr(commits, name)
+        return chosen(sides)
+
+    case.__doc__ = {"commit": "``docker commit`` of 450 MB.", "push": "``docker push`` of 450 MB."}[name]
+    return case
+
+
 CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "run": (run_command, False),
     "raw": (raw_cycle, False),
@@ -270,6 +281,8 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "logs": (logs, True),
     "pull": (pull, True),
     "save_load": (save_load, True),
+    "commit": (_commits("commit"), True),
+    "push": (_commits("push"), True),
     "many": (many, True),
     "names": (names, False),
     "network": (_networks("network"), False),
