@@ -64,6 +64,12 @@ def test_members_that_lead_out(engine: EngineProcess, box: str, members: list[ob
     assert text in answer.message
 
 
+def test_nothing_is_above_the_root(engine: EngineProcess, box: str) -> None:
+    members = [file("../../at-root", b"z"), link("../hard", "../../at-root", HARDLINK)]
+    assert ask(engine, "PUT", box, "/", tar(*members)).status == 200
+    assert ask(engine, "GET", box, "/hard").content("hard") == b"z"
+
+
 def test_links_stay_beneath_the_root(engine: EngineProcess, box: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
