@@ -132,13 +132,15 @@ class EngineConnection:
         *,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = -1,
+        repeated: list[tuple[str, str]] | None = None,
     ) -> bytes:
         """Send a request with a JSON body and return the answer's body.
 
+        ``repeated`` are query values whose names occur often.
         ``timeout_s`` None waits for ever, for what ends only when a container does. Raises the kind that
         the engine answers with; a 304 is a success, as for Docker.
         """
-        target = await self._target(path, query)
+        target = await self._target(path, query, repeated)
         all_headers = dict(headers or {})
         data: bytes | None = None
         if body is not None:

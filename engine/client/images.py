@@ -51,10 +51,12 @@ class ImagesApi:
         all: bool = False,  # noqa: A002 - the API's word
         shared_size: bool = False,
         digests: bool = False,
+        manifests: bool = False,
         filters: Filters | None = None,
     ) -> list[ImageSummary]:
         """Return images, newest first (ImageList)."""
         query = {
+            "manifests": True if manifests else None,
             "all": True if all else None,
             "shared-size": True if shared_size else None,
             "digests": True if digests else None,
@@ -116,14 +118,18 @@ class ImagesApi:
     async def remove(
         self, ref: str, *, force: bool = False, prune: bool = True, platforms: Sequence[str] | None = None
     ) -> ImageDeletes:
-        """Remove a name, and the image with its last one (ImageDelete); raises Conflict while it is used."""
+        """Remove a name, and the image with its last one (ImageDelete); raises Conflict while it is used.
+
+        ``platforms`` removes the images for these alone, which needs ``force``.
+        """
         query: dict[str, str | int | bool | None] = {
             "force": True if force else None,
             "noprune": None if prune else True,
         }
-        if platforms:
-            query["platforms"] = encode_platform(platforms[0])
-        answer = await self._connection.call("DELETE", f"/images/{ref}", query, timeout_s=LONG_TIMEOUT_S)
+        encoded = [("platforms", encode_platform(platform) or "") for platform in platforms or ()]
+        answer = await self._connection.call(
+            "DELETE", f"/images/{ref}", query, timeout_s=LONG_TIMEOUT_S, repeated=encoded
+        )
         return decode_answer(answer, ImageDeletes)
 
     def save(self, refs: Sequence[str], platform: str = "") -> Stream[bytes]:

@@ -154,7 +154,12 @@ class ImageManager:
 
     def inspect(self, image_ref: str, platform: str | None = None, *, manifests: bool = False) -> ImageInspect:
         """Return what the API shows of an image; with ``manifests`` also what there is of its index."""
-        record, file = self.find(image_ref, platform)
+        record, _ = self.find(image_ref, platform)
+        return self.view(record, of_platform=bool(platform), manifests=manifests)
+
+    def view(self, record: ImageRecord, *, of_platform: bool = False, manifests: bool = False) -> ImageInspect:
+        """Return what the API shows of an image, and of those that belong to it unless ``of_platform``."""
+        file = self.file(record)
         tags, digests = names_of(self.table.references(record.id))
         layers = self._layers_of(record)
         data = {"UpperDir": str(self.layers.path(layers[-1])) if layers else ""}
@@ -174,8 +179,8 @@ class ImageManager:
             variant=file.variant or UNSET,
             os=file.os,
             os_version=file.os_version or UNSET,
-            size=record.size if platform else self.variants.size(record),
-            descriptor=self.variants.descriptor(record, of_index=not platform) or UNSET,
+            size=record.size if of_platform else self.variants.size(record),
+            descriptor=self.variants.descriptor(record, of_index=not of_platform) or UNSET,
             manifests=self.variants.summaries(record) if manifests else UNSET,
             graph_driver=DriverData(name="overlay2", data=data),
             root_fs=RootFS(type="layers", layers=file.rootfs.diff_ids or UNSET),

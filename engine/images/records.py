@@ -47,6 +47,8 @@ class ImageFile(msgspec.Struct, kw_only=True):
     os_version: str | UnsetType = field(name="os.version", default=UNSET)
     comment: str | UnsetType = UNSET
     docker_version: str | UnsetType = UNSET
+    container: str | UnsetType = UNSET
+    container_config: dict[str, Any] | UnsetType = UNSET
     config: ImageConfig | UnsetType | None = UNSET
     rootfs: RootFsRecord = field(default_factory=RootFsRecord)
     history: list[HistoryEntry] | UnsetType | None = UNSET

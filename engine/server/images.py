@@ -17,6 +17,7 @@ from engine.images.manager import ImageManager
 from engine.images.progress import progress_bar
 from engine.images.pull import Puller
 from engine.images.removal import ImageRemover
+from engine.model.base import given
 from engine.registry.download import opened, parse_address
 from engine.server.http import JsonStream, Route, api_version, empty_response, json_response, query_bool
 from engine.server.registryauth import decode_auth
@@ -97,11 +98,16 @@ class ImagesApi:
         platform = decode_platform(request.query.get("platform", "")) if version >= (1, 49) else ""
         if manifests and platform:
             raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
-        body = self._images.inspect(request.match_info["name"], platform, manifests=manifests)
+        record, file = self._images.find(request.match_info["name"], platform)
+        body = self._images.view(record, of_platform=bool(platform), manifests=manifests)
         if version < (1, 48):
             body.descriptor = msgspec.UNSET
         view = msgspec.to_builtins(body)
         view["Config"] = (_CONFIG_FIELDS if version >= (1, 50) else _OLD_CONFIG_FIELDS) | view["Config"]
+        if version < (1, 45):
+            view["ContainerConfig"] = _OLD_CONFIG_FIELDS | given(file.container_config, {})
+            if container_id := given(file.container, ""):
+                view["Container"] = container_id
         if version < (1, 44):
             view["VirtualSize"] = view["Size"]
             view.setdefault("Created", "0001-01-01T00:00:00Z")

@@ -11,14 +11,17 @@ import secrets
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
 from engine.wire.references import parse_reference
+from engine.wire.times import format_ns
 from tests.fakes.images import busybox_archive, image_archive
 from tests.integration.images_world import ImagesWorld, blocks_of, tar_of
 
@@ -245,6 +248,48 @@ async def test_prune_takes_dangling_images_or_all_that_are_unused(world: ImagesW
     assert [row.repo_tags for row in world.listing.rows({})] == [["used:1"]]
     assert report.space_reclaimed == 0  # the layer is that of the other image too
     assert world.events.seen[-1] == ("prune", "", {"reclaimed": "0"})
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        ({}, {"new:1", "old:1"}),
+        ({"dangling": ["1"]}, {"new:1", "old:1"}),
+        ({"dangling": ["false"]}, set()),
+        ({"dangling": ["false"], "label": ["kind=new"]}, {"old:1"}),
+        ({"dangling": ["false"], "label": ["kind"]}, set()),
+        ({"dangling": ["false"], "label": ["kind", "kind=old"]}, {"new:1"}),
+        ({"dangling": ["false"], "label!": ["kind=new"]}, {"new:1"}),
+        ({"dangling": ["false"], "label!": ["kind=new", "kind=old"]}, set()),
+        ({"dangling": ["false"], "label!": ["kind"]}, {"new:1", "old:1"}),
+        ({"dangling": ["false"], "until": ["2026-06-01"]}, {"new:1"}),
+        ({"dangling": ["false"], "until": ["1577836800"]}, {"new:1", "old:1"}),
+        ({"dangling": ["false"], "until": ["1m"]}, {"new:1"}),
+        ({"dangling": ["false"], "until": ["2026-06-01"], "label!": ["kind=old"]}, {"new:1", "old:1"}),
+    ],
+)
+async def test_filters_of_prune(world: ImagesWorld, filters: dict[str, list[str]], left: set[str]) -> None:
+    await world.load(image("old:1", Labels={"kind": "old"}))
+    file: dict[str, Any] = {"os": "linux", "architecture": "amd64", "created": format_ns(time.time_ns())}
+    file |= {"config": {"Labels": {"kind": "new"}}, "rootfs": {"type": "layers", "diff_ids": []}}
+    await world.images.add(json.dumps(file).encode(), [], [parse_reference("new:1")])
+    await world.load(image(Labels={"kind": "new"}, layers=[TOP]))
+    await world.listing.prune(filters)
+    assert {tag for row in world.listing.rows({}) for tag in row.repo_tags} == left
+
+
+async def test_prune_refuses_filters_that_are_no_values(world: ImagesWorld, tmp_path: Path) -> None:
+    async with world.served() as server:
+        for filters, message in (
+            ({"dangling": ["perhaps"]}, "invalid filter 'dangling=[perhaps]'"),
+            ({"until": ["1m", "2m"]}, "more than one until filter specified"),
+            ({"until": ["soon"]}, "soon"),
+            ({"reference": ["x"]}, "invalid filter 'reference'"),
+            ({"label": {"a": "b"}}, "invalid filter"),
+        ):
+            status, body = await server.json("POST", f"/v1.51/images/prune?filters={quote(json.dumps(filters))}")
+            assert status == 400, filters
+            assert message in body["message"]
 
 
 async def test_history_is_newest_first(world: ImagesWorld) -> None:
