@@ -206,7 +206,7 @@ def _parse(headers: dict[str, str], content: bytes) -> Any:
             return json.loads(content)
         except ValueError:
             return _parse_stream(content)
-    if kind == "application/x-tar":
+    if kind == "application/x-tar" or content[257:262] == b"ustar":  # an export has no type of its own
         return _parse_tar(content)
     if "docker.multiplexed-stream" in kind or (content[:1] in (b"\0", b"\1", b"\2") and content[1:4] == b"\0\0\0"):
         return demultiplex(content)

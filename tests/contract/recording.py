@@ -111,7 +111,7 @@ def show(which: str, only: str) -> int:
     groups: dict[tuple[str, str, str], list[Difference]] = {}
     for difference in found:
         if not any(allowance.covers(difference, which) for allowance in allowances):
-            is_named = difference.place == "status" or difference.place.endswith(".message")
+            is_named = difference.place.startswith("status") or difference.place.endswith(".message")
             key = difference.step if is_named else difference.operation.split("/")[1]
             groups.setdefault((key, difference.place, f"{difference.theirs}{difference.ours}"), []).append(difference)
     for same in groups.values():

@@ -2,7 +2,8 @@
 
 ``differences.txt``: a line is ``WHICH | OPERATION | PLACE | REASON``. WHICH is 28, 20 or ``*`` (the engine compared
 with), OPERATION a pattern of method and path as the session writes them, PLACE a pattern of what the comparison names:
-``status``, ``header content-type``, ``.Config.Image``, ``.[].Names``. ``fnmatch`` patterns, where ``[`` is plain.
+``status 200 400`` (theirs, ours), ``status 500 400 alone`` (the message is the same), ``header content-type``,
+``.Config.Image``, ``[].Names``. A ``*`` stands for any text.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def compare(theirs: dict[str, Any], ours: dict[str, Any], operation: str) -> lis
     """Return where two answers to the same step differ (in the form of a recording)."""
     found: list[tuple[str, Any, Any]] = []
     if theirs["status"] != ours["status"]:
-        found.append(("status", (theirs["status"], theirs["body"]), (ours["status"], ours["body"])))
+        place = f"status {theirs['status']} {ours['status']}{' alone' if theirs['body'] == ours['body'] else ''}"
+        found.append((place, theirs["body"], ours["body"]))
     else:
         for name in sorted({*theirs["headers"], *ours["headers"]}):
             if theirs["headers"].get(name) != ours["headers"].get(name):
@@ -85,7 +87,7 @@ def _compare_values(theirs: Any, ours: Any, where: str) -> Iterator[tuple[str, A
                 yield from _compare_values(theirs[name], ours[name], place)
     elif isinstance(theirs, list) and isinstance(ours, list):
         if len(theirs) != len(ours):
-            yield where or ".", theirs, ours
+            yield f"{where}[]", _named(theirs), _named(ours)
         else:
             for left, right in zip(theirs, ours, strict=True):
                 yield from _compare_values(left, right, f"{where}[]")
@@ -93,9 +95,23 @@ def _compare_values(theirs: Any, ours: Any, where: str) -> Iterator[tuple[str, A
         yield where or ".", theirs, ours
 
 
+def _named(items: list[Any]) -> list[str]:
+    """Return what tells the items of a list apart, so that what is missing can be seen."""
+    return [_name_of(item) for item in items]
+
+
+def _name_of(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)[:60]
+    if isinstance(item.get("Actor"), dict):
+        return f"{item.get('Action')} {item['Actor'].get('ID')}"
+    known = [str(item[key]) for key in ("Names", "Name", "RepoTags", "Id") if key in item]
+    return known[0] if known else str(item)[:60]
+
+
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) < 300 else f"{text[:200]} … {text[-90:]}"
+    return text if len(text) < 900 else f"{text[:700]} … {text[-190:]}"
 
 
 @cache

@@ -153,8 +153,8 @@ def test_the_comparison_finds_what_differs() -> None:
         (".C", "None", "'(missing)'"),
         (".D", "'(missing)'", "True"),
     ]
-    assert [item.place for item in compare(answer, {**answer, "status": 404}, "GET /x")] == ["status"]
-    assert [item.place for item in compare(answer, {**answer, "body": {**body, "A": [1]}}, "GET /x")] == [".A"]
+    assert [item.place for item in compare(answer, {**answer, "status": 404}, "GET /x")] == ["status 200 404 alone"]
+    assert [item.place for item in compare(answer, {**answer, "body": {**body, "A": [1]}}, "GET /x")] == [".A[]"]
 
 
 def test_a_transcript_says_where_it_is_wrong() -> None:

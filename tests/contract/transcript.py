@@ -135,8 +135,9 @@ def load_sessions(folder: Path = SESSIONS) -> list[Step]:
     """Return the steps of all sessions, by the order of their files' names."""
     steps: list[Step] = []
     for path in sorted(folder.glob("*.txt")):
-        steps += parse(path.read_text(encoding="utf-8"))
-    names = [step.name for step in steps]
-    if len(names) != len(set(names)):
-        raise ValueError("two sections have the same title")
+        parsed = parse(path.read_text(encoding="utf-8"))
+        twice = {step.section for step in parsed} & {step.section for step in steps}
+        if twice:
+            raise ValueError(f"{path.name}: another session has the section {twice}")
+        steps += parsed
     return steps
