@@ -97,15 +97,11 @@ def refuse_unsupported(host_config: HostConfig) -> None:
         if name.lower() != "size":
             raise Internal(f"Unknown option {name.lower()}")
         raise Internal("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
-    for name, value, hint in (
-        ("Cgroup", host_config.cgroup, ""),
-    ):
+    for name, value, hint in (("Cgroup", host_config.cgroup, ""),):
         if value:
             raise NotSupported(f"{name} is not supported", hint=hint)
     if host_config.userns_mode not in ("", "host"):
         raise InvalidArgument(f"invalid userns mode: {host_config.userns_mode}")
-    if host_config.volume_driver not in ("", "local"):
-        raise NotSupported(f"VolumeDriver {host_config.volume_driver} is not supported: the only driver is local")
 
 
 def check_host_config(host_config: HostConfig, host: HostFacts) -> None:

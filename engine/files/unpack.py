@@ -92,6 +92,14 @@ class Place:
         os.mkdir(base, 0o755, dir_fd=self.folder(parent))
         return self._walk(name)
 
+    def inner(self, name: bytes) -> bytes:
+        """Return a clean name as it counts here: nothing is above the root."""
+        if self._path or self._title:
+            return name
+        while name.startswith(b"../"):
+            name = name[3:]
+        return b"" if name == b".." else name
+
     def close(self) -> None:
         """Close the folders; the next use walks to them anew."""
         for descriptor in self._open.values():
@@ -126,7 +134,7 @@ class TreeUnpacker:
             self._place.close()
 
     def _write(self, member: Member, reader: Reader) -> None:
-        name = clean(member.name)
+        name = self._place.inner(clean(member.name))
         if name == b".." or name.startswith(b"../"):
             raise TarError(f'"{os.fsdecode(name)}" is outside of "{self._place.shown(b"")}"')
         if not name:
@@ -202,7 +210,7 @@ class TreeUnpacker:
             os.close(descriptor)
 
     def _make_link(self, member: Member, parent: int, base: bytes) -> None:
-        target = clean(member.link)
+        target = self._place.inner(clean(member.link))
         if target.startswith(b"..") and target[2:3] in (b"", b"/"):
             shown = os.path.normpath(f"{self._place.shown(b'')}/{os.fsdecode(member.link)}")
             raise TarError(f'invalid hardlink "{shown}" -> "{os.fsdecode(member.link)}"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from engine.errors import Unavailable
+from engine.errors import InvalidArgument, Unavailable
 from engine.model.base import given
 from engine.model.volume import VolumeCreateRequest, VolumeList
 from engine.server.http import Route, api_version, decode_body, empty_response, json_response, query_bool
@@ -38,7 +38,12 @@ class VolumesApi:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         """``VolumeList``: 200."""
-        filters = parse_filters(request.query.get("filters", ""), LIST_FILTERS)
+        try:
+            filters = parse_filters(request.query.get("filters", ""), LIST_FILTERS)
+        except InvalidArgument as error:
+            if error.message == "invalid filter":  # moby says more only here, and only of broken JSON
+                raise InvalidArgument(f"error reading volume filters: {error.message}") from error
+            raise
         return json_response(VolumeList(volumes=self._manager.all(filters)))
 
     async def inspect(self, request: web.Request) -> web.StreamResponse:

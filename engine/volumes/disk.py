@@ -1,11 +1,12 @@
 """A volume's folder on the disk: made, set aside, deleted, measured. All calls block.
 
-A volume ``x`` is the folder ``x`` with ``_data`` in it. What is being removed is first renamed to
-``.trash-…-x``: names of volumes never begin with a dot.
+A volume ``x`` is the folder ``x`` with ``_data`` in it. What is being removed is first moved into a folder
+``.trash-…`` of its own: names of volumes never begin with a dot, and may be as long as the file system allows.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -13,11 +14,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from engine.errors import Unavailable
+from engine.errors import Internal
 
 DATA = "_data"
 _TRASH = ".trash-"
-_TOKEN_LENGTH = 8
+_NOTHING = ".nothing"  # stands for what a place holds that a crash left empty
 
 
 class VolumeFolders:
@@ -33,7 +34,7 @@ class VolumeFolders:
         return self.root / name / DATA
 
     def make(self, name: str) -> Path:
-        """Make a volume's folders if they are absent; returns the data folder. Raises Unavailable."""
+        """Make a volume's folders if they are absent; returns the data folder. Raises Internal with moby's text."""
         folder = self.data(name)
         try:
             if not folder.exists():
@@ -42,24 +43,29 @@ class VolumeFolders:
                 folder.mkdir(mode=0o755, exist_ok=True)
                 folder.chmod(0o755)
         except OSError as error:
-            raise Unavailable(
-                f"error while creating volume data path '{folder}': {error.strerror}", hint="free disk space"
-            ) from error
+            kind, path = ("data", folder) if os.path.isdir(folder.parent) else ("root", folder.parent)  # noqa: PTH112
+            reason = (error.strerror or str(error)).lower()
+            hint = "free disk space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            text = f"error while creating volume {kind} path '{path}': mkdir {path}: {reason}"
+            raise Internal(text, hint=hint) from error
         return folder
 
     def set_aside(self, name: str) -> Path | None:
         """Take a volume's folder out of the way, durably; returns where it is now, None when there is none."""
-        trash = self.root / f"{_TRASH}{secrets.token_hex(_TOKEN_LENGTH // 2)}-{name}"
+        place = self.root / f"{_TRASH}{secrets.token_hex(4)}"
+        place.mkdir(mode=0o700)
         try:
-            (self.root / name).rename(trash)
+            (self.root / name).rename(place / name)
         except FileNotFoundError:
+            place.rmdir()
             return None
         self._sync()
-        return trash
+        return place / name
 
     def put_back(self, trash: Path, name: str) -> None:
         """Undo ``set_aside``."""
         trash.rename(self.root / name)
+        trash.parent.rmdir()
         self._sync()
 
     def _sync(self) -> None:
@@ -71,8 +77,8 @@ class VolumeFolders:
 
     def aside(self) -> list[tuple[Path, str]]:
         """Return what was set aside and the names it had."""
-        start = len(_TRASH) + _TOKEN_LENGTH + 1
-        return [(path, path.name[start:]) for path in self.root.iterdir() if path.name.startswith(_TRASH)]
+        places = [path for path in self.root.iterdir() if path.name.startswith(_TRASH)]
+        return [(entry, entry.name) for place in places for entry in [*place.iterdir(), place / _NOTHING][:1]]
 
     def orphans(self, known: set[str]) -> list[str]:
         """Return the folders that no record knows."""
@@ -90,7 +96,7 @@ class VolumeFolders:
 
     def delete(self, trash: Path) -> None:
         """Delete what was set aside; what cannot be deleted now is left for the next start."""
-        shutil.rmtree(trash, ignore_errors=True)
+        shutil.rmtree(trash.parent, ignore_errors=True)
 
 
 def tree_size(top: Path, cancelled: threading.Event) -> int:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.errors import Conflict, InvalidArgument, NotFound, NotSupported, PortsideError
+from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
 from engine.events import EventSink
 from engine.model.volume import Volume, VolumesPruneReport, VolumeUsage
 from engine.runtime import syscalls
@@ -166,7 +166,7 @@ class VolumeManager:
     ) -> Volume:
         """Make a volume, durably, or return the one by that name; without a name an anonymous one.
 
-        Raises InvalidArgument and NotSupported with moby's texts.
+        Raises InvalidArgument, and NotFound for an unknown driver, with moby's texts.
         """
         if not name:
             name = secrets.token_hex(32)
@@ -196,7 +196,7 @@ class VolumeManager:
     ) -> tuple[VolumeRecord, bool]:
         try:
             if driver not in ("", DRIVER):
-                raise NotSupported(
+                raise NotFound(
                     f'error looking up volume plugin {driver}: plugin "{driver}" not found',
                     hint="the only volume driver is local",
                 )
@@ -206,13 +206,16 @@ class VolumeManager:
             check_name(name)
             check_options(options or {})
         except PortsideError as error:
-            raise type(error)(f"create {name}: {error.message}", hint=error.hint) from error
+            raise _op_error("create", name, error) from error
         record = VolumeRecord(name=name, created_ns=self._clock(), options=options, labels=labels)
         return record, True
 
     async def _finish_creation(self, record: VolumeRecord) -> None:
         try:
             await asyncio.to_thread(self._folders.make, record.name)
+        except PortsideError as error:
+            self._database.write_soon(_delete(record.name))
+            raise _op_error("create", record.name, error) from error
         except BaseException:
             self._database.write_soon(_delete(record.name))
             raise
@@ -386,6 +389,11 @@ class NamedLocks:
             users.pop()
             if not users:
                 del self._locks[name]
+
+
+def _op_error(operation: str, name: str, error: PortsideError) -> PortsideError:
+    """Return an error with what was done to which volume before it, as moby's store has it."""
+    return type(error)(f"{operation} {name}: {error.message}", hint=error.hint)
 
 
 def _discard(holders: dict[str, set[str]], name: str, container_id: str) -> bool:

@@ -16,7 +16,7 @@ _NAME_CHARACTERS = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 _NAME = re.compile(_NAME_CHARACTERS + "+")
 _KNOWN = ("type", "o", "device", "size")
 _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
-_MAX_NAME_BYTES = 255
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([kKmMgGtTpP])(?:i?[bB])?|[bB])?", re.ASCII)
 _PASSWORD = re.compile(r"password=[^,]*")
 
 _MS_SYNCHRONOUS, _MS_MANDLOCK, _MS_DIRSYNC, _MS_NOATIME, _MS_NODIRATIME = 0x10, 0x40, 0x80, 0x400, 0x800
@@ -72,8 +72,6 @@ def check_name(name: str) -> None:
             f'"{name}" includes invalid characters for a local volume name, only "{_NAME_CHARACTERS}" are allowed. '
             "If you intended to pass a host directory, use absolute path"
         )
-    if len(name) > _MAX_NAME_BYTES:
-        raise InvalidArgument(f"volume name is too long: {len(name)} bytes, at most {_MAX_NAME_BYTES} fit")
 
 
 def check_options(options: dict[str, str]) -> None:
@@ -88,7 +86,7 @@ def check_options(options: dict[str, str]) -> None:
             raise InvalidArgument(f"error parsing mount device url: {error}") from error
         if port is not None:
             raise InvalidArgument("port not allowed in CIFS device URL, include 'port' in 'o='")
-    if "size" in options:
+    if "size" in options and parse_size(options["size"]) > 0:
         raise InvalidArgument(
             "quota size requested but no quota support", hint="use a tmpfs volume: type=tmpfs, o=size=100m"
         )
@@ -96,6 +94,15 @@ def check_options(options: dict[str, str]) -> None:
         for other in needed:
             if name in options and other not in options:
                 raise InvalidArgument(f'missing required option: "{other}"')
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``10m`` or ``1.5GiB``, powers of 1024; raises InvalidArgument with go-units' text."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise InvalidArgument(f"invalid size: '{text}'")
+    number, unit = found.groups()
+    return int(float(number) * 1024 ** (" kmgtp".index(unit.lower()) if unit else 0))
 
 
 def needs_mount(options: dict[str, str] | None) -> bool:

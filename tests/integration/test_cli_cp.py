@@ -62,7 +62,9 @@ def make_source(top: Path) -> None:
 
 
 TARGETS = ("here", "here/", "here/.", "new", "new/", "there", "link-here", "no/where")
-CASES = [(source, follow, TARGETS) for source in ("dir", "dir/", "dir/.", "single") for follow in (False,)]
+CASES: list[tuple[str, bool, tuple[str, ...]]] = [
+    (source, follow, TARGETS) for source in ("dir", "dir/", "dir/.", "single") for follow in (False,)
+]
 CASES += [
     (source, follow, TARGETS) for source in ("to-dir", "to-dir/", "to-dir/.", "to-file") for follow in (False, True)
 ]

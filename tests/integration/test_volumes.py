@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import Conflict, InvalidArgument, NotFound, NotSupported, Unavailable
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound, Unavailable
 from engine.model.base import given
 from engine.model.volume import VolumeUsage
 from engine.runtime.mountinfo import is_mount_point
@@ -114,7 +114,7 @@ async def test_anonymous_volume_has_docker_s_label(engine: Engine) -> None:
         ("data", {"type": "tmpfs"}, 'create data: missing required option: "device"'),
         ("data", {"o": "bind", "device": "/x"}, 'create data: missing required option: "type"'),
         ("data", {"size": "1g"}, "create data: quota size requested but no quota support"),
-        ("x" * 300, {}, f"create {'x' * 300}: volume name is too long: 300 bytes, at most 255 fit"),
+        ("data", {"size": "big"}, "create data: invalid size: 'big'"),
     ],
 )
 async def test_bad_names_and_options(engine: Engine, name: str, options: dict[str, str], text: str) -> None:
@@ -125,8 +125,22 @@ async def test_bad_names_and_options(engine: Engine, name: str, options: dict[st
     assert list((engine.folder / "volumes").iterdir()) == []
 
 
+async def test_the_longest_name(engine: Engine) -> None:
+    with pytest.raises(Internal) as raised:
+        await engine.manager.create("x" * 256)
+    assert raised.value.message == (
+        f"create {'x' * 256}: error while creating volume root path '{engine.folder}/volumes/{'x' * 256}': "
+        f"mkdir {engine.folder}/volumes/{'x' * 256}: file name too long"
+    )
+    assert engine.manager.all() == []
+    made = await engine.manager.create("x" * 255, "", {"size": "0"})
+    await engine.manager.remove(made.name)
+    assert list((engine.folder / "volumes").iterdir()) == []
+
+
 async def test_unknown_driver_is_refused_by_name(engine: Engine) -> None:
-    with pytest.raises(NotSupported, match='create data: error looking up volume plugin nfs2: plugin "nfs2" not found'):
+    await engine.manager.create("data")
+    with pytest.raises(NotFound, match='create data: error looking up volume plugin nfs2: plugin "nfs2" not found'):
         await engine.manager.create("data", "nfs2")
 
 
@@ -159,17 +173,19 @@ async def test_removal_cut_off_before_its_record_went_is_undone(engine: Engine) 
     made = await engine.manager.create("data")
     (Path(made.mountpoint) / "file").write_text("kept")
     engine.database.close()
-    Path(made.mountpoint).parent.rename(engine.folder / "volumes/.trash-0123abcd-data")
+    (engine.folder / "volumes/.trash-0123abcd").mkdir()
+    Path(made.mountpoint).parent.rename(engine.folder / "volumes/.trash-0123abcd/data")
     engine.start()
     assert (Path(engine.manager.get("data").mountpoint) / "file").read_text() == "kept"
 
 
 async def test_removal_cut_off_after_its_record_went_is_finished(engine: Engine) -> None:
-    trash = engine.folder / "volumes/.trash-0123abcd-data"
+    trash = engine.folder / "volumes/.trash-0123abcd/data"
     (trash / "_data").mkdir(parents=True)
     (trash / "_data/file").write_text("x")
+    (engine.folder / "volumes/.trash-fedcba98").mkdir()
     engine.restart()
-    assert not trash.exists()
+    assert list((engine.folder / "volumes").iterdir()) == []
     assert engine.manager.all() == []
 
 

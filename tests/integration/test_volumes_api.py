@@ -91,7 +91,7 @@ async def test_errors(server: Server) -> None:
     assert status == 400
     assert answer["message"].startswith('create a/b: "a/b" includes invalid characters for a local volume name')
     assert (await server.call("POST", "/volumes/create", {"Name": 5}))[0] == 400
-    assert (await server.call("POST", "/volumes/create", {"Name": "ok", "Driver": "flocker"}))[0] == 501
+    assert (await server.call("POST", "/volumes/create", {"Name": "ok", "Driver": "flocker"}))[0] == 404
     assert (await server.call("POST", "/volumes/create", {"Name": "ok"}))[0] == 201
     assert (await server.call("POST", "/v1.41/volumes/create", {"Name": "ok", "ClusterVolumeSpec": {}}))[0] == 201
     assert (await server.call("POST", "/volumes/create", {"ClusterVolumeSpec": {}}))[0] == 503
@@ -99,6 +99,10 @@ async def test_errors(server: Server) -> None:
     assert await server.call("GET", '/volumes?filters={"colour":["red"]}') == (
         400,
         {"message": "invalid filter 'colour'"},
+    )
+    assert await server.call("GET", "/volumes?filters=broken") == (
+        400,
+        {"message": "error reading volume filters: invalid filter"},
     )
     server.engine.users.volumes["ok"] = ["c1"]
     assert await server.call("DELETE", "/volumes/ok") == (409, {"message": "remove ok: volume is in use - [c1]"})
