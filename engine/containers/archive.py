@@ -152,9 +152,11 @@ class ContainerArchives:
             stack.push_async_callback(self._volumes.unmount, mount.name, record.id, holder=holder)
         elif mount.type == "bind":
             source = await asyncio.to_thread(prepare_bind, mount)
+        layers = self._images.lower_dirs(mount.source) if mount.type == "image" else []
         return ViewMount(
             mount.destination,
             str(source),
+            layers=[str(path) for path in layers],
             read_only=not mount.read_write,
             recursive=not mount.non_recursive,
             subpath=mount.subpath,

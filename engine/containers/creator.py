@@ -15,10 +15,13 @@ from engine.containers.options import CreateDefaults, build_record
 from engine.containers.resources import apply_update, verify_resources
 from engine.containers.validate import check_restart_policy
 from engine.errors import Conflict, InvalidArgument, NotFound
+from engine.model.base import given
 from engine.model.container import ContainerCreateRequest, ContainerUpdateRequest, HostConfig
 from engine.model.record import ContainerRecord
 from engine.runtime import cgroups
 from engine.runtime.host import HostFacts, has_ipv4_forwarding
+
+IMAGE_WARNING = "Image mount is an experimental feature"
 
 
 class Creator:
@@ -98,6 +101,8 @@ class Creator:
             platform=platform,
             ipv4_forwarding=has_ipv4_forwarding(),
         )
+        if any(mount.type == "image" for mount in given(record.host_config.mounts, [])):
+            warnings.insert(0, IMAGE_WARNING)
         warnings += self._networks.validate(record)
         record.mounts = await plan_mounts(
             record,
@@ -105,6 +110,7 @@ class Creator:
             image,
             self._volumes,
             self._find,
+            find_image=self._images.resolve,
             data_root=self._data_root,
             api_version=api_version,
         )

@@ -191,7 +191,7 @@ class Launcher:
             await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
             raise
         finally:
-            if any(mount.subpath for mount in record.mounts):  # the process has its own mounts by now
+            if any(mount.subpath or mount.type == "image" for mount in record.mounts):  # the process has its own mounts by now
                 await asyncio.to_thread(release_subpaths, self.paths.subpaths(record.id))
         on_created(bundle)
         return pid
@@ -224,6 +224,9 @@ class Launcher:
                 )
             elif mount.type == "bind":
                 source = await asyncio.to_thread(prepare_bind, mount)
+            elif mount.type == "image":
+                source = self.paths.subpaths(record.id) / f"{number}-image"
+                await self._mounter.mount_layers(self._images.lower_dirs(mount.source), source)
             if mount.subpath:
                 place = self.paths.subpaths(record.id) / str(number)
                 source = await asyncio.to_thread(bind_subpath, source, mount.subpath, place)

@@ -18,6 +18,7 @@ from engine.containers.index import ContainerIndex
 from engine.containers.interfaces import ImageSource, Networks, Volumes
 from engine.containers.launcher import Launcher
 from engine.containers.lifecycle import Lifecycle
+from engine.containers.mounts import has_volume, uses_image
 from engine.containers.reconcile import Verdict, empty_trash, judge_all, started_ns, sweep
 from engine.containers.restarts import should_start_with_engine
 from engine.containers.signals import parse_signal
@@ -142,13 +143,13 @@ class ContainerManager:
         self._events.publish(container.record, action)
 
     def containers_using(self, image_id: str) -> list[tuple[str, str, bool]]:
-        """Return (ID, name, whether it runs) of each container made from an image, or being made."""
-        made = [(item.id, item.name, item.is_running) for item in self.all() if item.record.image_id == image_id]
+        """Return (ID, name, whether it runs) of each container made from an image, or being made, or that mounts it."""
+        made = [(item.id, item.name, item.is_running) for item in self.all() if uses_image(item.record, image_id)]
         return made + self._creator.creating(image_id)
 
     def containers_using_volume(self, name: str) -> list[str]:
         """Return the IDs of containers that have a volume."""
-        return [item.id for item in self.all() if any(mount.name == name for mount in item.record.mounts)]
+        return [item.id for item in self.all() if has_volume(item.record, name)]
 
     def volumes_in_use(self) -> list[tuple[str, str]]:
         """Return (volume, container ID) of all running containers."""
@@ -157,7 +158,7 @@ class ContainerManager:
             for item in self.all()
             if item.is_running
             for mount in item.record.mounts
-            if mount.name
+            if mount.type == "volume"
         ]
 
     # Create and remove

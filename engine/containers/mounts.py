@@ -40,6 +40,7 @@ async def plan_mounts(
     volumes: Volumes,
     find_container: Callable[[str], ContainerRecord],
     *,
+    find_image: Callable[[str], ResolvedImage] | None = None,
     data_root: Path | None = None,
     api_version: tuple[int, int] = (1, 51),
 ) -> list[MountRecord]:
@@ -58,6 +59,8 @@ async def plan_mounts(
         for plan in plans:
             if plan.record.type == "volume":
                 await _make_volume(plan, record.id, volumes)
+            elif plan.record.type == "image" and find_image is not None and not plan.record.name:
+                plan.record.name, plan.record.source = plan.record.source, find_image(plan.record.source).id
             done.append(plan.record)
     except BaseException:
         await undo_mounts(record.id, done, volumes)
@@ -142,6 +145,18 @@ def _guard_data_root(mount: MountRecord, data_root: Path | None) -> None:
             f'within the daemon root, daemon root: "{data_root}", bind mount source: "{source}", '
             f'propagation: "{mount.propagation}"'
         )
+
+
+def has_volume(record: ContainerRecord, name: str) -> bool:
+    """Whether a container has a volume."""
+    return any(mount.type == "volume" and mount.name == name for mount in record.mounts)
+
+
+def uses_image(record: ContainerRecord, image_id: str) -> bool:
+    """Whether a container was made from an image or mounts it."""
+    return record.image_id == image_id or any(
+        mount.type == "image" and mount.source == image_id for mount in record.mounts
+    )
 
 
 def prepare_bind(mount: MountRecord) -> Path:

@@ -221,7 +221,6 @@ def _check_image(mount: Mount) -> None:
     subpath = given(given(mount.image_options, ImageOptions()).subpath, "")
     if subpath:
         _check_subpath("image", subpath)
-    raise NotSupported("mounts of type image are not supported")
 
 
 def _refuse_fields(mount: Mount, *names: str) -> None:
@@ -285,6 +284,12 @@ def parse_mount(mount: Mount) -> MountPlan:
     if kind == "tmpfs":
         tmpfs = given(mount.tmpfs_options, TmpfsOptions())
         record.options = tmpfs_mount_options(tmpfs, read_only=not record.read_write)
+        return MountPlan(record)
+    if kind == "image":
+        record.source = given(mount.source, "")
+        record.subpath = given(given(mount.image_options, ImageOptions()).subpath, "")
+        record.propagation = DEFAULT_PROPAGATION
+        record.read_write = False
         return MountPlan(record)
     volume = given(mount.volume_options, VolumeOptions())
     driver = given(volume.driver_config, DriverConfig())

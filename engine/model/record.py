@@ -13,7 +13,7 @@ from engine.model.network import EndpointSettings
 class MountRecord(msgspec.Struct, kw_only=True):
     """One mount of a container, worked out at its creation.
 
-    ``type`` is bind, volume, tmpfs or image; ``source`` the host path (empty for tmpfs); ``name`` and
+    ``type`` is bind, volume, tmpfs or image; ``source`` the host path (empty for tmpfs, an image's ID); ``name`` and
     ``driver`` those of the volume; ``options`` of a tmpfs as mount(8) takes them; ``copy_up`` asks for
     the image's content at the first start; ``anonymous`` volumes go with ``docker rm -v``.
     """
