@@ -191,7 +191,8 @@ class Launcher:
             await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
             raise
         finally:
-            if any(mount.subpath or mount.type == "image" for mount in record.mounts):  # the process has its own mounts by now
+            if any(mount.subpath or mount.type == "image" for mount in record.mounts):
+                # The process has its own mounts by now.
                 await asyncio.to_thread(release_subpaths, self.paths.subpaths(record.id))
         on_created(bundle)
         return pid
