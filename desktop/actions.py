@@ -10,6 +10,8 @@ from desktop.pages.images.presenter import PullStep
 from engine.client import EngineClient
 from engine.errors import NotFound, PortsideError
 from engine.model.container import ContainerCreateRequest
+from engine.model.network import NetworkCreateRequest
+from engine.model.volume import VolumeCreateRequest, VolumeUsage
 
 _TAIL_LINES = "10000"
 
@@ -93,3 +95,60 @@ class ImageClientActions:
                 await self._client.containers.remove(made.id, force=True)
             raise
         return made.id
+
+
+class VolumeClientActions:
+    """VolumeActions over one client."""
+
+    def __init__(self, client: EngineClient) -> None:
+        """Use ``client``."""
+        self._client = client
+
+    async def create(self, request: VolumeCreateRequest) -> None:
+        """Make a volume."""
+        await self._client.volumes.create(request)
+
+    async def remove(self, name: str) -> None:
+        """Remove a volume."""
+        await self._client.volumes.remove(name)
+
+    async def sizes(self) -> dict[str, int]:
+        """Return the bytes of each volume by name, as the engine measures them now."""
+        usage = await self._client.system.df(["volume"])
+        return {
+            item.name: item.usage_data.size
+            for item in usage.volumes or ()
+            if isinstance(item.usage_data, VolumeUsage) and item.usage_data.size >= 0
+        }
+
+    async def inspect(self, name: str) -> bytes:
+        """Return the engine's own JSON of a volume."""
+        return await self._client.volumes.inspect_raw(name)
+
+
+class NetworkClientActions:
+    """NetworkActions over one client."""
+
+    def __init__(self, client: EngineClient) -> None:
+        """Use ``client``."""
+        self._client = client
+
+    async def create(self, request: NetworkCreateRequest) -> None:
+        """Make a network."""
+        await self._client.networks.create(request)
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network."""
+        await self._client.networks.remove(ref)
+
+    async def connect(self, ref: str, container: str) -> None:
+        """Connect a container."""
+        await self._client.networks.connect(ref, container)
+
+    async def disconnect(self, ref: str, container: str) -> None:
+        """Take a container off a network."""
+        await self._client.networks.disconnect(ref, container)
+
+    async def inspect(self, ref: str) -> bytes:
+        """Return the engine's own JSON of a network."""
+        return await self._client.networks.inspect_raw(ref)

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from desktop.pages.containers.page import ContainersPage
     from desktop.pages.images.page import ImagesPage
     from desktop.pages.images.presenter import ImagesPresenter
+    from desktop.pages.networks.page import NetworksPage
+    from desktop.pages.volumes.page import VolumesPage
     from desktop.state.picture import Picture
     from desktop.state.stats import StatsFeed
     from desktop.tray import Tray
 
-PAGES = ("containers", "images")
+PAGES = ("containers", "images", "volumes", "networks")
 EXIT_USAGE = 2
 _SETTLED_AFTER_S = 5.0
 _SETTLING_STEP_S = 0.05
@@ -75,6 +77,8 @@ class Desktop:
         self._feed: StatsFeed | None = None
         self.containers_page: ContainersPage | None = None
         self.images_page: ImagesPage | None = None
+        self.volumes_page: VolumesPage | None = None
+        self.networks_page: NetworksPage | None = None
         self._was_lost = False
         app.setQuitOnLastWindowClosed(False)
         QGuiApplication.styleHints().colorSchemeChanged.connect(lambda _: self.dress())
@@ -136,6 +140,11 @@ class Desktop:
         from desktop.pages.containers.presenter import ContainersPresenter
         from desktop.pages.images.page import ImagesPage
         from desktop.pages.images.presenter import ImagesPresenter
+        from desktop.pages.networks.layout import Resident
+        from desktop.pages.networks.page import NetworksPage
+        from desktop.pages.networks.presenter import NetworksPresenter
+        from desktop.pages.volumes.page import VolumesPage
+        from desktop.pages.volumes.presenter import VolumesPresenter
         from desktop.state.picture import Picture
         from desktop.state.stats import StatsFeed
         from desktop.tray import Tray
@@ -159,7 +168,21 @@ class Desktop:
         images_page = self.images_page = ImagesPage(images, picture, scope, lambda: self.tokens, self._help)
         self.window.add_page("Containers", "containers", containers_page)
         self.window.add_page("Images", "images", images_page)
-        self._dressed += [containers_page.dress, images_page.dress]
+        volumes = VolumesPresenter(picture, lambda: backend.volumes, scope.run, self.notify, time.time)
+        volumes_page = self.volumes_page = VolumesPage(volumes, picture, scope, lambda: self.tokens, self._help)
+        self.window.add_page("Volumes", "volumes", volumes_page)
+        networks = NetworksPresenter(picture, lambda: backend.networks, scope.run, self.notify, time.time)
+        networks_page = self.networks_page = NetworksPage(
+            networks,
+            picture,
+            scope,
+            lambda: [Resident(row.id, row.name, row.tone, _port_texts(row.ports)) for row in containers.rows()],
+            self._show_started,
+            lambda: self.tokens,
+            self._help,
+        )
+        self.window.add_page("Networks", "networks", networks_page)
+        self._dressed += [page.dress for page in (containers_page, images_page, volumes_page, networks_page)]
         images.on_change = self._tasks_changed
         images.on_started = self._show_started
         self.window.go_to(PAGES.index(self._arguments.page))
@@ -184,7 +207,7 @@ class Desktop:
         self.window.go_to(PAGES.index("images"))
 
     def _show_started(self, container_id: str) -> None:
-        """Show the log of a container that was just started."""
+        """Show one container, its log first."""
         if self.containers_page is not None:
             self.window.go_to(0)
             self.containers_page.show_detail(container_id)
@@ -215,7 +238,8 @@ class Desktop:
         if picture.is_loaded:
             running = sum(item.state == "running" for item in picture.containers.values())
             self.window.entries[0].count(str(running) if running else "")
-            self.window.entries[1].count(str(len(picture.images)) if picture.images else "")
+            for place, part in ((1, picture.images), (2, picture.volumes), (3, picture.networks)):
+                self.window.entries[place].count(str(len(part)) if part else "")
         if "connection" not in parts:
             return
         connection = picture.connection
@@ -339,6 +363,10 @@ def main(arguments: list[str] | None = None) -> int:
     from desktop import loop
 
     return loop.run(app, desktop.run, desktop.report)
+
+
+def _port_texts(ports: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    return tuple(text for text, _ in ports)
 
 
 def _tell_first_paint() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from desktop.actions import ClientActions, ImageClientActions
+from desktop.actions import ClientActions, ImageClientActions, NetworkClientActions, VolumeClientActions
 from desktop.enginecontrol import SOCKET, EngineControl, LocalEngine
 from desktop.pages.containers.presenter import ContainerActions
 from desktop.pages.containers.reading import Logs
 from desktop.pages.images.presenter import ImageActions
+from desktop.pages.networks.presenter import NetworkActions
+from desktop.pages.volumes.presenter import VolumeActions
 from desktop.state.door import ClientDoor
 from desktop.state.picture import EngineDoor
 from desktop.state.stats import StatsDoor
@@ -25,6 +27,8 @@ class Backend:
     logs: Logs
     stats: StatsDoor
     images: ImageActions
+    volumes: VolumeActions
+    networks: NetworkActions
     control: EngineControl
     is_ours: bool
     aclose: Callable[[], Awaitable[None]]
@@ -44,6 +48,8 @@ def backend_of(host: str, environment: dict[str, str]) -> Backend:
         logs=actions,
         stats=actions,
         images=ImageClientActions(client),
+        volumes=VolumeClientActions(client),
+        networks=NetworkClientActions(client),
         control=LocalEngine(),
         is_ours=str(endpoint) == SOCKET,
         aclose=client.aclose,

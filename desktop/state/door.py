@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from engine.client import EngineClient
 from engine.model.image import ImageSummary
 from engine.model.inspect import ContainerSummary
+from engine.model.network import NetworkInspect
 from engine.model.system import Event, SystemVersion
+from engine.model.volume import Volume
 
 
 class ClientDoor:
@@ -35,6 +37,14 @@ class ClientDoor:
     async def images(self) -> list[ImageSummary]:
         """Return all images."""
         return await self.client.images.list()
+
+    async def volumes(self) -> list[Volume]:
+        """Return all volumes."""
+        return (await self.client.volumes.list()).volumes
+
+    async def networks(self) -> list[NetworkInspect]:
+        """Return all networks, without their containers."""
+        return await self.client.networks.list()
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Event]]:

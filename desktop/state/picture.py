@@ -1,4 +1,4 @@
-"""The picture of one engine: containers, images and the connection, kept true by events. Without Qt.
+"""The picture of one engine: its objects and the connection, kept true by events. Without Qt.
 
 Lists are read once after each connection; then each event refreshes what it is about, many events
 together. Listeners are told which parts have changed.
@@ -15,14 +15,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from desktop.state.connection import Connection, Stage, judge_failure
-from engine.errors import Internal, PortsideError, Unavailable
+from engine.errors import Forbidden, Internal, NotFound, NotSupported, PortsideError, Unavailable
 from engine.model.image import ImageSummary
 from engine.model.inspect import ContainerSummary
+from engine.model.network import NetworkInspect
 from engine.model.system import Event, SystemVersion
+from engine.model.volume import Volume
 
 log = logging.getLogger(__name__)
 
-CONNECTION, CONTAINERS, IMAGES = "connection", "containers", "images"
+CONNECTION, CONTAINERS, IMAGES, VOLUMES, NETWORKS = "connection", "containers", "images", "volumes", "networks"
 
 _GATHER_S = 0.05
 _FIRST_RETRY_S = 0.3
@@ -49,6 +51,12 @@ class EngineDoor(Protocol):
     async def images(self) -> list[ImageSummary]:
         """Return all images."""
 
+    async def volumes(self) -> list[Volume]:
+        """Return all volumes."""
+
+    async def networks(self) -> list[NetworkInspect]:
+        """Return all networks, without their containers."""
+
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Open the stream of events; it raises when the engine goes away."""
 
@@ -72,12 +80,16 @@ class Picture:
         self._listeners: list[Listener] = []
         self.containers: dict[str, ContainerSummary] = {}
         self.images: dict[str, ImageSummary] = {}
+        self.volumes: dict[str, Volume] = {}
+        self.networks: dict[str, NetworkInspect] = {}
+        self.missing: dict[str, str] = {}
+        """Why a part cannot be shown, for those that the engine does not serve."""
         self.seen_at: dict[str, float] = {}
         self.starts: dict[str, int] = {}
         self.is_loaded = False
         self.connection = Connection(Stage.CONNECTING, clock(), endpoint=door.endpoint)
         self._dirty: set[str] = set()
-        self._images_dirty = False
+        self._dirty_lists: set[str] = set()
         self._wake = asyncio.Event()
         self._was_running = False
         self._hurry = asyncio.Event()
@@ -163,6 +175,8 @@ class Picture:
             Stage.RUNNING, now, endpoint=self._door.endpoint, version=version.version, name=name
         )
         self._tell(CONNECTION, CONTAINERS, IMAGES)
+        self._dirty_lists = {VOLUMES, NETWORKS}  # what no one looks at first comes after what is on the screen
+        self._wake.set()
 
     def _note(self, event: Event) -> None:
         if event.type == "container":
@@ -172,11 +186,16 @@ class Picture:
             if event.action == "start":
                 self.starts[event.actor.id] = self.starts.get(event.actor.id, 0) + 1
             if event.action in ("create", "destroy"):
-                self._images_dirty = True
+                self._dirty_lists.add(IMAGES)
         elif event.type == "image":
-            self._images_dirty = True
-        elif event.type == "network" and event.actor.attributes.get("container"):
-            self._dirty.add(event.actor.attributes["container"])
+            self._dirty_lists.add(IMAGES)
+        elif event.type == "volume" and event.action not in ("mount", "unmount"):
+            self._dirty_lists.add(VOLUMES)
+        elif event.type == "network":
+            if event.actor.attributes.get("container"):
+                self._dirty.add(event.actor.attributes["container"])
+            else:
+                self._dirty_lists.add(NETWORKS)
         self._wake.set()
 
     async def _refresh(self) -> None:
@@ -185,12 +204,24 @@ class Picture:
             await asyncio.sleep(_GATHER_S)  # many events at once become one refresh
             self._wake.clear()
             dirty, self._dirty = self._dirty, set()
-            images, self._images_dirty = self._images_dirty, False
+            lists, self._dirty_lists = self._dirty_lists, set()
             if dirty:
                 await self._refresh_containers(dirty)
-            if images:
+            for part in sorted(lists):
+                await self._refresh_list(part)
+
+    async def _refresh_list(self, part: str) -> None:
+        try:
+            if part == IMAGES:
                 self.images = {item.id: item for item in await self._door.images()}
-                self._tell(IMAGES)
+            elif part == VOLUMES:
+                self.volumes = {item.name: item for item in await self._door.volumes()}
+            else:
+                self.networks = {item.id: item for item in await self._door.networks()}
+            self.missing.pop(part, None)
+        except (NotFound, NotSupported, Forbidden) as error:  # an engine that has no such thing: a podman, a proxy
+            self.missing[part] = error.message
+        self._tell(part)
 
     async def _refresh_containers(self, dirty: set[str]) -> None:
         now = self._clock()

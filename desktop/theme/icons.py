@@ -11,6 +11,12 @@ from PySide6.QtSvg import QSvgRenderer
 PATHS = {
     "containers": "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8",
     "images": "M4 15l8 4 8-4M4 11l8 4 8-4M12 3l8 4-8 4-8-4z",
+    "volumes": (
+        "M4 7c0-1.7 3.6-3 8-3s8 1.3 8 3-3.6 3-8 3-8-1.3-8-3zM4 7v10c0 1.7 3.6 3 8 3s8-1.3 8-3V7"
+        "M4 12c0 1.7 3.6 3 8 3s8-1.3 8-3"
+    ),
+    "networks": "M9 4h6v5H9zM3 15h6v5H3zM15 15h6v5h-6zM12 9v3M6 15v-3h12v3",
+    "link": "M10 14l4-4M8 11l-2.5 2.5a3.5 3.5 0 0 0 5 5L13 16M16 13l2.5-2.5a3.5 3.5 0 0 0-5-5L11 8",
     "play": "M8 5v14l11-7z",
     "stop": "M8 6h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H8a2 2 0 0 1-2-2V8a2 2 0 0 1 2-2z",
     "restart": "M20 11a8 8 0 1 0-2.3 6.2M20 5v6h-6",

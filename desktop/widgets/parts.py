@@ -123,6 +123,14 @@ def search_field(placeholder: str, width: int) -> QLineEdit:
     return made
 
 
+def mark_invalid(field: QWidget, is_invalid: bool) -> None:
+    """Show by a field's outline whether what it holds is wrong."""
+    if field.property("invalid") != is_invalid:
+        field.setProperty("invalid", is_invalid)
+        field.style().unpolish(field)
+        field.style().polish(field)
+
+
 def dress_search(field: QLineEdit, tokens: Tokens) -> None:
     """Colour a search field's icon."""
     field.actions()[0].setIcon(icons.icon("search", tokens.faint, size=16))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from desktop.backend import Backend
@@ -16,7 +17,10 @@ from engine.errors import Conflict, NotFound, NotSupported, PortsideError, Unava
 from engine.model.container import ContainerCreateRequest
 from engine.model.image import ImageSummary
 from engine.model.inspect import ContainerSummary, PortSummary
+from engine.model.mount import MountPoint
+from engine.model.network import IPAM, EndpointSettings, IPAMConfig, NetworkCreateRequest, NetworkInspect
 from engine.model.system import Event, EventActor, Platform, SystemVersion
+from engine.model.volume import Volume, VolumeCreateRequest
 
 ENDPOINT = "unix:///run/portside/engine.sock"
 
@@ -56,6 +60,23 @@ def image(name: str, size: int = 48_000_000, age_s: int = 86_400 * 3) -> ImageSu
     return ImageSummary(id=image_id(name or f"none{size}"), repo_tags=tags, size=size, created=int(time.time()) - age_s)
 
 
+def network(name: str, subnet: str = "", driver: str = "bridge", age_s: int = 90_000) -> NetworkInspect:
+    """Return one row of the list of networks."""
+    made = NetworkInspect(id=(name.encode().hex() * 64)[:64], name=name, driver=driver, created=_stamp(age_s))
+    if subnet:
+        made.ipam = IPAM(config=[IPAMConfig(subnet=subnet)])
+    return made
+
+
+def volume(name: str, age_s: int = 90_000) -> Volume:
+    """Return one row of the list of volumes."""
+    return Volume(name=name, created_at=_stamp(age_s), mountpoint=f"/var/lib/portside/volumes/{name}/_data")
+
+
+def _stamp(age_s: int) -> str:
+    return datetime.fromtimestamp(time.time() - age_s, UTC).isoformat()
+
+
 class FakeEngine:
     """EngineDoor, ContainerActions, Logs and StatsDoor in one."""
 
@@ -67,6 +88,8 @@ class FakeEngine:
         """Begin with these."""
         self.containers_: dict[str, ContainerSummary] = {item.id: item for item in containers or []}
         self.images_: dict[str, ImageSummary] = {item.id: item for item in images or []}
+        self.volumes_: dict[str, Volume] = {}
+        self.networks_: dict[str, NetworkInspect] = {}
         self.failure: PortsideError | None = None
         self.action_failure: PortsideError | None = None
         self.installed = True
@@ -81,9 +104,33 @@ class FakeEngine:
         self.requests: list[ContainerCreateRequest] = []
         self._queues: list[asyncio.Queue[Event | None]] = []
 
+    def have(self, volumes: Iterable[Volume] = (), networks: Iterable[NetworkInspect] = ()) -> FakeEngine:
+        """Have these too; return itself."""
+        self.volumes_ |= {item.name: item for item in volumes}
+        self.networks_ |= {item.id: item for item in networks}
+        return self
+
+    def place(self, name: str, networks: dict[str, str] | None = None, volumes: Iterable[str] = ()) -> None:
+        """Put a container on networks (its address on each, by name) and let it use volumes."""
+        item = next(item for item in self.containers_.values() if item.names == [f"/{name}"])
+        on = {network: EndpointSettings(ip_address=address) for network, address in (networks or {}).items()}
+        item.network_settings.networks = on
+        item.mounts = [MountPoint(type="volume", name=volume, destination="/data") for volume in volumes]
+
     def backend(self) -> Backend:
         """Return it as the window takes it."""
-        return Backend(self, self, self, self, FakeImages(self), FakeControl(self), is_ours=True, aclose=self.aclose)
+        return Backend(
+            door=self,
+            containers=self,
+            logs=self,
+            stats=self,
+            images=FakeImages(self),
+            volumes=FakeVolumes(self),
+            networks=FakeNetworks(self),
+            control=FakeControl(self),
+            is_ours=True,
+            aclose=self.aclose,
+        )
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -124,6 +171,14 @@ class FakeEngine:
     async def images(self) -> list[ImageSummary]:
         """EngineDoor."""
         return list(self.images_.values())
+
+    async def volumes(self) -> list[Volume]:
+        """EngineDoor."""
+        return list(self.volumes_.values())
+
+    async def networks(self) -> list[NetworkInspect]:
+        """EngineDoor."""
+        return list(self.networks_.values())
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Event]]:
@@ -323,3 +378,77 @@ def inspection(item: ContainerSummary) -> dict[str, Any]:
             {"Type": "bind", "Source": "/etc/nginx/conf.d", "Destination": "/etc/nginx/conf.d", "RW": False},
         ],
     }  # fmt: skip
+
+
+class FakeVolumes:
+    """VolumeActions of a FakeEngine."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        """Act on ``engine``."""
+        self._engine = engine
+
+    async def create(self, request: VolumeCreateRequest) -> None:
+        """VolumeActions."""
+        self._engine.calls.append(("create volume", request.name))
+        if self._engine.action_failure is not None:
+            raise self._engine.action_failure
+        self._engine.volumes_[request.name] = Volume(name=request.name)
+        self._engine.tell("volume", "create", request.name)
+
+    async def remove(self, name: str) -> None:
+        """VolumeActions."""
+        self._engine.calls.append(("remove volume", name))
+        if self._engine.action_failure is not None:
+            raise self._engine.action_failure
+        del self._engine.volumes_[name]
+        self._engine.tell("volume", "destroy", name)
+
+    async def sizes(self) -> dict[str, int]:
+        """VolumeActions."""
+        self._engine.calls.append(("measure", ""))
+        return {name: 1_000_000 * (place + 1) for place, name in enumerate(self._engine.volumes_)}
+
+    async def inspect(self, name: str) -> bytes:
+        """VolumeActions."""
+        return json.dumps({"Name": name, "Mountpoint": f"/var/lib/portside/volumes/{name}/_data"}).encode()
+
+
+class FakeNetworks:
+    """NetworkActions of a FakeEngine."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        """Act on ``engine``."""
+        self._engine = engine
+
+    async def _act(self, verb: str, *words: str) -> None:
+        self._engine.calls.append((verb, " ".join(words)))
+        if self._engine.action_failure is not None:
+            raise self._engine.action_failure
+
+    async def create(self, request: NetworkCreateRequest) -> None:
+        """NetworkActions."""
+        await self._act("create network", request.name)
+        made = NetworkInspect(id=f"id-{request.name}", name=request.name, driver=request.driver)
+        made.internal = request.internal
+        if request.ipam is not None:
+            made.ipam = request.ipam
+        self._engine.networks_[made.id] = made
+        self._engine.tell("network", "create", made.id)
+
+    async def remove(self, ref: str) -> None:
+        """NetworkActions."""
+        await self._act("remove network", ref)
+        del self._engine.networks_[ref]
+        self._engine.tell("network", "destroy", ref)
+
+    async def connect(self, ref: str, container: str) -> None:
+        """NetworkActions."""
+        await self._act("connect", ref, container)
+
+    async def disconnect(self, ref: str, container: str) -> None:
+        """NetworkActions."""
+        await self._act("disconnect", ref, container)
+
+    async def inspect(self, ref: str) -> bytes:
+        """NetworkActions."""
+        return json.dumps({"Id": ref}).encode()

@@ -19,7 +19,7 @@ from desktop.messages import Message
 from desktop.pages.images.presenter import PullStep
 from desktop.state.connection import Stage as Phase
 from engine.errors import Forbidden, Unavailable
-from tests.gui.fake_engine import FakeEngine, container, gone, image
+from tests.gui.fake_engine import FakeEngine, container, gone, image, network, volume
 from tests.gui.stage import Stage
 
 WIDTH, HEIGHT = 1180, 740
@@ -61,6 +61,20 @@ def everyday() -> FakeEngine:
         percent, memory = shares.get(item.names[0][1:], (0.0, 1))
         engine.usage[item.id] = (percent, memory * 1024 * 1024)
     engine.log = log_lines()
+    made = [network("bridge", "172.17.0.0/16"), network("host", driver="host"), network("none", driver="null"),
+            network("shop_front", "172.20.0.0/16"), network("shop_back", "172.21.0.0/16"),
+            network("lab", "10.9.0.0/24", "macvlan")]  # fmt: skip
+    made[4].internal = True
+    kept = [volume("shop_pgdata", 400_000), volume("shop_uploads"), volume("redis-data"),
+            volume("old-backups", 9_000_000), volume("3f" * 32, 3000)]  # fmt: skip
+    engine.have(kept, made)
+    engine.place("web", {"shop_front": "172.20.0.2"}, ["shop_uploads"])
+    engine.place("api", {"shop_front": "172.20.0.3", "shop_back": "172.21.0.2"}, ["shop_uploads"])
+    engine.place("worker", {"shop_back": "172.21.0.3"})
+    engine.place("postgres", {"shop_back": "172.21.0.4"}, ["shop_pgdata"])
+    engine.place("redis", {"shop_back": "172.21.0.5"}, ["redis-data"])
+    for number, name in enumerate(("mail", "seed", "scratch", "backup")):
+        engine.place(name, {"bridge": f"172.17.0.{number + 2}" if name in ("mail", "backup") else ""})
     return engine
 
 
@@ -182,6 +196,65 @@ async def pull_form(stage: Stage) -> None:
     await stage.dialog()
 
 
+async def volumes(stage: Stage) -> None:
+    """The Volumes page with sizes."""
+    await stage.loaded()
+    stage.window.go_to(2)
+    page = stage.desktop.volumes_page
+    assert page is not None
+    await stage.until(lambda: any(row.size >= 0 for row in page.model.rows()))
+
+
+async def volumes_delete(stage: Stage) -> None:
+    """The question before volumes are deleted."""
+    await volumes(stage)
+    assert stage.desktop.volumes_page is not None
+    stage.desktop.volumes_page.table.selectAll()
+    stage.desktop.volumes_page.ask_to_remove()
+    await stage.dialog()
+
+
+async def networks(stage: Stage) -> None:
+    """The Networks page."""
+    await stage.loaded()
+    stage.window.go_to(3)
+    page = stage.desktop.networks_page
+    assert page is not None
+    await stage.until(page.model.rows)
+
+
+async def networks_graph(stage: Stage) -> None:
+    """The graph of networks."""
+    await networks(stage)
+    assert stage.desktop.networks_page is not None
+    stage.desktop.networks_page.view.choose("graph")
+
+
+async def networks_new(stage: Stage) -> None:
+    """The form of a network, with a subnet that is taken."""
+    await networks(stage)
+    assert stage.desktop.networks_page is not None
+    stage.desktop.networks_page.ask_to_create()
+    dialog = await stage.dialog()
+    dialog.name.setText("staging")  # type: ignore[attr-defined]
+    dialog.subnet.setText("172.20.4.0/24")  # type: ignore[attr-defined]
+
+
+def crowded() -> FakeEngine:
+    """Return an engine with 200 containers on 20 networks."""
+    items = [container(f"service-{number:03d}", ports=((9000 + number, 80),) if number % 9 == 0 else (), number=number)
+             for number in range(200)]  # fmt: skip
+    engine = FakeEngine(items)
+    engine.have(networks=[network(f"team-{number:02d}", f"10.{number}.0.0/24") for number in range(20)])
+    for number in range(200):
+        on = {f"team-{number // 10:02d}": f"10.{number // 10}.0.{number % 10 + 2}"}
+        if number % 7 == 0:
+            other = (number // 10 + 1) % 20
+            on[f"team-{other:02d}"] = f"10.{other}.0.{number % 10 + 40}"
+        engine.place(f"service-{number:03d}", on)
+    return engine
+
+
 async def notices(stage: Stage) -> None:
     """An error with its reason and way out, and a piece of news."""
     await containers(stage)
@@ -291,6 +364,12 @@ PICTURES: tuple[tuple[str, Callable[[], FakeEngine], Play, tuple[str, ...], tupl
     ("images-pull", everyday, pull, BOTH, (WIDTH, HEIGHT)),
     ("images-pull-form", everyday, pull_form, ("light",), (WIDTH, HEIGHT)),
     ("images-run", everyday, run_form, BOTH, (WIDTH, HEIGHT)),
+    ("volumes", everyday, volumes, BOTH, (WIDTH, HEIGHT)),
+    ("volumes-delete", everyday, volumes_delete, ("light",), (WIDTH, HEIGHT)),
+    ("networks", everyday, networks, BOTH, (WIDTH, HEIGHT)),
+    ("networks-graph", everyday, networks_graph, BOTH, (WIDTH, HEIGHT)),
+    ("networks-graph-200", crowded, networks_graph, ("light",), (WIDTH, HEIGHT)),
+    ("networks-new", everyday, networks_new, ("dark",), (WIDTH, HEIGHT)),
     ("notices", everyday, notices, BOTH, (WIDTH, HEIGHT)),
     ("engine-connecting", hanging, connecting, ("light",), SMALL),
     ("engine-not-installed", missing, _without_engine, ("light",), SMALL),

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from desktop.pages.images.presenter import RunForm, name_problem
 from desktop.theme.tokens import SPACE
-from desktop.widgets.parts import CheckBox, button, fit, label
+from desktop.widgets.parts import CheckBox, button, fit, label, mark_invalid
 
 _LINE_HEIGHT = 54
 
@@ -118,10 +118,7 @@ class RunDialog(QDialog):
         for key, shown in self._problems.items():
             shown.setText(problems.get(key, ""))
             shown.setVisible(key in problems)
-            field = self._fields[key]
-            if field.property("invalid") != (key in problems):
-                field.setProperty("invalid", key in problems)
-                field.style().polish(field)
+            mark_invalid(self._fields[key], key in problems)
         self.go.setEnabled(not problems)
         fit(self)
 

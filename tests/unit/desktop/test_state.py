@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from desktop.state.connection import Connection, Stage, judge_failure
-from desktop.state.picture import CONNECTION, CONTAINERS, IMAGES, Picture
+from desktop.state.picture import CONNECTION, CONTAINERS, IMAGES, VOLUMES, Picture
 from desktop.state.sizes import memory_text, size_text
 from desktop.state.spans import age_text, state_text
 from desktop.state.stats import usage_of
-from engine.errors import Forbidden, PortsideError, Unavailable
+from engine.errors import Forbidden, NotFound, PortsideError, Unavailable
 from engine.model.image import ImageSummary
 from engine.model.inspect import ContainerSummary
+from engine.model.network import NetworkInspect
 from engine.model.system import ComponentVersion, Event, EventActor, Platform, SystemVersion
+from engine.model.volume import Volume
 
 
 class FakeDoor:
@@ -29,6 +31,8 @@ class FakeDoor:
         self.queue: asyncio.Queue[Event | PortsideError] = asyncio.Queue()
         self.platform = Platform(name="Portside Engine")
         self.components: list[ComponentVersion] = []
+        self.volume_names = ["data"]
+        self.refused: PortsideError | None = None
 
     async def version(self) -> SystemVersion:
         if self.failure is not None:
@@ -42,6 +46,14 @@ class FakeDoor:
     async def images(self) -> list[ImageSummary]:
         return [ImageSummary(id="sha256:1")]
 
+    async def volumes(self) -> list[Volume]:
+        if self.refused is not None:
+            raise self.refused
+        return [Volume(name=name) for name in self.volume_names]
+
+    async def networks(self) -> list[NetworkInspect]:
+        return [NetworkInspect(id="n1", name="bridge")]
+
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Event]]:
         async def read() -> AsyncIterator[Event]:
@@ -53,8 +65,8 @@ class FakeDoor:
 
         yield read()
 
-    def tell(self, action: str, container_id: str) -> None:
-        self.queue.put_nowait(Event(type="container", action=action, actor=EventActor(id=container_id)))
+    def tell(self, action: str, object_id: str, kind: str = "container") -> None:
+        self.queue.put_nowait(Event(type=kind, action=action, actor=EventActor(id=object_id)))
 
 
 @pytest.fixture
@@ -112,6 +124,31 @@ async def test_a_flood_is_one_list(door: FakeDoor) -> None:
     await stop(task)
     assert len(picture.containers) == 42
     assert door.asked == [None, None]
+
+
+async def test_volumes_follow_their_events(door: FakeDoor) -> None:
+    picture, task = await running(door)
+    await told(picture, VOLUMES)
+    assert set(picture.volumes) == {"data"}
+    door.volume_names.append("more")
+    door.tell("mount", "data", "volume")
+    door.tell("create", "more", "volume")
+    await told(picture, VOLUMES)
+    await stop(task)
+    assert set(picture.volumes) == {"data", "more"}
+
+
+async def test_what_an_engine_does_not_serve_is_missing_with_the_reason(door: FakeDoor) -> None:
+    door.refused = NotFound("page not found")
+    picture, task = await running(door)
+    await told(picture, VOLUMES)
+    assert picture.missing == {VOLUMES: "page not found"}
+    assert picture.connection.stage is Stage.RUNNING
+    door.refused = None
+    door.tell("create", "data", "volume")
+    await told(picture, VOLUMES)
+    await stop(task)
+    assert picture.missing == {}
 
 
 async def test_execs_refresh_nothing(door: FakeDoor) -> None:
