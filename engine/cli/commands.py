@@ -33,9 +33,12 @@ COMMANDS: dict[str, Entry] = {
     "builder logs": Entry("build", "Show what a build has written"),
     "builder prune": Entry("build", "Remove build cache"),
     "container attach": Entry("container_streams", "Connect to a running container's input and output", "attach"),
+    "container commit": Entry("commit", "Make an image of what a container has changed", "commit"),
     "container cp": Entry("copy", "Copy files and folders between a container and here", "cp"),
     "container create": Entry("container_run", "Make a container without starting it", "create"),
+    "container diff": Entry("commit", "Show what a container has changed of its image's files", "diff"),
     "container exec": Entry("container_streams", "Run a command in a running container", "exec", 2),
+    "container export": Entry("commit", "Write a container's file system into an archive", "export"),
     "container inspect": Entry("inspect", "Show everything about containers"),
     "container kill": Entry("container_life", "Send a signal to running containers, KILL by default", "kill"),
     "container logs": Entry("container_streams", "Show what a container has written", "logs"),
@@ -62,7 +65,7 @@ COMMANDS: dict[str, Entry] = {
     "image ls": Entry("image_list", "List images", "images", 6),
     "image prune": Entry("image_change", "Remove unused images"),
     "image pull": Entry("image_change", "Download an image from a registry", "pull", 4),
-    "image push": Entry("image_change", "Upload an image to a registry (not yet)", "push", 5),
+    "image push": Entry("image_change", "Upload an image to a registry", "push", 5),
     "image rm": Entry("image_change", "Remove images", "rmi"),
     "image save": Entry("image_archive", "Write images into an archive or to standard output", "save"),
     "image tag": Entry("image_change", "Give an image a further name", "tag"),
@@ -86,6 +89,7 @@ COMMANDS: dict[str, Entry] = {
     "inspect": Entry("inspect", "Show everything about containers, images, networks or volumes"),
     "login": Entry("login", "Log in to a registry", rank=7),
     "logout": Entry("login", "Log out from a registry", rank=8),
+    "search": Entry("search", "Search Docker Hub or another registry for images", rank=9),
     "version": Entry("system_info", "Show the versions of client and engine", rank=10),
 }
 
@@ -106,14 +110,14 @@ SHORTCUTS = {entry.shortcut: path for path, entry in COMMANDS.items() if entry.s
 
 LATER = frozenset(
     (
-        "buildx", "checkpoint", "commit", "compose", "config", "context", "diff", "export",
-        "manifest", "node", "plugin", "search", "secret", "service", "stack", "swarm", "trust",
+        "buildx", "checkpoint", "compose", "config", "context",
+        "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
     )
 )  # fmt: skip
 """Docker's commands that Portside does not have yet: they say so instead of being unknown."""
 
 LATER_IN_GROUPS = {
-    "container": ("commit", "diff", "export"),
+    "container": (),
     "builder": (),
     "image": (),
     "network": (),

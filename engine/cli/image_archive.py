@@ -28,14 +28,15 @@ async def run_save(session: Session, parsed: Parsed) -> int:
         raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
     async with session.client.images.save(parsed.args, parsed.text("platform")) as stream:
         if target:
-            await _save_to(Path(target), stream)
+            await save_to(Path(target), stream, "failed to save image")
         else:
             async for data in stream:
                 await session.console.write_async(STDOUT, data)
     return 0
 
 
-async def _save_to(target: Path, stream: Stream[bytes]) -> None:
+async def save_to(target: Path, stream: Stream[bytes], failure: str) -> None:
+    """Write a stream into a file, at once or not at all; raises CommandError, which begins with ``failure``."""
     try:
         if target.exists() and not target.is_file():
             with target.open("wb", buffering=0) as file:  # a device or pipe
@@ -52,7 +53,7 @@ async def _save_to(target: Path, stream: Stream[bytes]) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise CommandError(f"failed to save image: {error.strerror}: {target}") from error
+        raise CommandError(f"{failure}: {error.strerror}: {target}") from error
 
 
 def _opened(path: str) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""``pull``, ``push`` (not yet), ``rmi``, ``tag`` and ``image prune``."""
+"""``pull``, ``push``, ``rmi``, ``tag`` and ``image prune``."""
 
 from __future__ import annotations
 
@@ -55,11 +55,31 @@ async def run_pull(session: Session, parsed: Parsed) -> int:
 
 
 async def run_push(session: Session, parsed: Parsed) -> int:
-    """Say that there is no push yet."""
-    raise CommandError(
-        f"portside: 'portside push' is not supported yet: {parsed.args[0]} was not pushed",
-        hint=f"portside save {parsed.args[0]} writes it to a file that other tools push (skopeo copy docker-archive:…)",
+    """Push an image, or every tag of a repository."""
+    reference = _reference(parsed.args[0])
+    quiet, every = parsed.on("quiet"), parsed.on("all-tags")
+    if every and (reference.tag or reference.digest):
+        raise CommandError("tag can't be used with --all-tags/-a")
+    if not every and not (reference.tag or reference.digest):
+        reference = reference.with_default_tag()
+        if not quiet:
+            session.out(f"Using default tag: {reference.tag}")
+    if reference.digest:
+        raise CommandError("cannot push a digest reference", hint="give the image a tag: portside tag")
+    stream = session.client.images.push(
+        reference.familiar_name,
+        tag=reference.tag,
+        platform=parsed.text("platform"),
+        credentials=session.config.credentials(registry_key(reference)),
     )
+    if quiet:
+        async with stream:
+            async for _ in stream:
+                pass
+        session.out(reference.full)
+    else:
+        await ProgressDisplay(session.console, STDOUT).show(stream)
+    return 0
 
 
 def deleted_lines(items: list[ImageDelete], deleted: str, untagged: str) -> list[str]:
@@ -151,7 +171,7 @@ COMMANDS = {
     ),
     "image push": Command(
         "[OPTIONS] NAME[:TAG]",
-        "Upload an image to a registry (not yet)",
+        "Upload an image to a registry",
         run_push,
         (
             Flag("all-tags", "a", usage="Upload every tag of the image"),

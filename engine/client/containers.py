@@ -8,6 +8,7 @@ from engine.client.connection import EngineConnection, Filters, decode_answer, e
 from engine.client.streams import Decoder, HijackedStream, Output, Stream
 from engine.errors import Internal
 from engine.model.archive import STAT_HEADER, PathStat, decode_stat
+from engine.model.commit import CommitResponse, FilesystemChanges
 from engine.model.container import (
     ContainerCreateRequest,
     ContainerCreateResponse,
@@ -20,7 +21,7 @@ from engine.model.container import (
 from engine.model.inspect import ContainerInspect, ContainerSummary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Sequence
 
     from engine.client.http import OpenResponse
 
@@ -210,6 +211,40 @@ class ContainersApi:
         query = {"filters": encode_filters(filters)}
         answer = await self._connection.call("POST", "/containers/prune", query, timeout_s=LONG_TIMEOUT_S)
         return decode_answer(answer, ContainersPruneReport)
+
+    async def commit(
+        self,
+        ref: str,
+        *,
+        repo: str = "",
+        tag: str = "",
+        author: str = "",
+        comment: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+    ) -> str:
+        """Make an image of what a container has written (ImageCommit); return its ID."""
+        query: dict[str, str | int | bool | None] = {
+            "container": ref,
+            "repo": repo or None,
+            "tag": tag or None,
+            "author": author or None,
+            "comment": comment or None,
+            "pause": None if pause else False,
+        }
+        response = await self._connection.open_stream(
+            "POST", "/commit", query, repeated=[("changes", change) for change in changes]
+        )
+        return decode_answer(await response.read_all(), CommitResponse).id
+
+    async def changes(self, ref: str) -> FilesystemChanges:
+        """Return what a container has changed of its image's file system (ContainerChanges)."""
+        answer = await self._connection.call("GET", f"/containers/{ref}/changes", timeout_s=LONG_TIMEOUT_S)
+        return decode_answer(answer, FilesystemChanges) if answer.strip() != b"null" else []
+
+    def export(self, ref: str) -> Stream[bytes]:
+        """Read a container's root file system as a tar (ContainerExport), in the pieces in which it comes."""
+        return self._connection.bytes_stream(f"/containers/{ref}/export")
 
     async def stat_path(self, ref: str, path: str) -> PathStat:
         """Return what a path in a container is (ContainerArchiveInfo); raises NotFound."""

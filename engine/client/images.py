@@ -149,10 +149,26 @@ class ImagesApi:
         answer = await self._connection.call("POST", "/images/prune", query, timeout_s=LONG_TIMEOUT_S)
         return decode_answer(answer, ImagesPruneReport)
 
-    async def search(self, term: str, *, limit: int | None = None, filters: Filters | None = None) -> SearchResults:
+    def push(
+        self, name: str, *, tag: str = "", platform: str = "", credentials: AuthConfig | None = None
+    ) -> ProgressStream:
+        """Push an image (ImagePush); without a tag every tag of ``name``. Closing the stream gives the push up."""
+        query = {"tag": tag or None, "platform": encode_platform(platform)}
+        headers = encode_auth(credentials) or {"X-Registry-Auth": "e30="}  # older engines insist on one
+        return self._connection.progress_stream(f"/images/{name}/push", query, headers=headers)
+
+    async def search(
+        self,
+        term: str,
+        *,
+        limit: int | None = None,
+        filters: Filters | None = None,
+        credentials: AuthConfig | None = None,
+    ) -> SearchResults:
         """Search the registry for images (ImageSearch)."""
         query = {"term": term, "limit": limit, "filters": encode_filters(filters)}
-        return await self._connection.get("/images/search", SearchResults, query)
+        answer = await self._connection.call("GET", "/images/search", query, headers=encode_auth(credentials))
+        return decode_answer(answer, SearchResults)
 
 
 def encode_platform(platform: str) -> str | None:

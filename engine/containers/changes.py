@@ -11,21 +11,13 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from engine.files.treewalk import Entry, walk
+from engine.model.commit import FilesystemChange
 
 MODIFIED, ADDED, DELETED = 0, 1, 2
 _OPAQUE = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
 _SECOND_NS = 1_000_000_000
-
-
-class Change(msgspec.Struct, rename="pascal"):
-    """One change; ``kind`` is 0 for what is modified, 1 for added, 2 for deleted."""
-
-    path: str
-    kind: int
 
 
 class _Lower:
@@ -76,7 +68,7 @@ class _Folder:
         self.names: set[bytes] = set()
 
 
-def find_changes(upper: Path, layers: list[Path]) -> list[Change]:
+def find_changes(upper: Path, layers: list[Path]) -> list[FilesystemChange]:
     """Return the changes in ``upper`` against ``layers``, topmost first, sorted by path; raises OSError."""
     descriptor = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -128,10 +120,10 @@ class _Comparison:
                 self._found[folder.path] = MODIFIED
         self._found[path] = kind
 
-    def result(self) -> list[Change]:
+    def result(self) -> list[FilesystemChange]:
         """Return what was found."""
         found = sorted(self._found.items(), key=lambda item: item[0].split(b"/"))
-        return [Change("/" + path.decode(errors="replace"), kind) for path, kind in found]
+        return [FilesystemChange(path="/" + path.decode(errors="replace"), kind=kind) for path, kind in found]
 
 
 def _is_whiteout(info: os.stat_result) -> bool:

@@ -13,13 +13,14 @@ import msgspec
 from msgspec import structs
 
 from engine.containers.announce import ContainerEvents
-from engine.containers.changes import Change, find_changes
+from engine.containers.changes import find_changes
 from engine.containers.container import Container
 from engine.containers.imageconfig import merge_image_config
 from engine.containers.interfaces import ImageSource, NewImage
 from engine.containers.launcher import Launcher
 from engine.containers.manager import ContainerManager
 from engine.errors import Conflict, Internal, NotFound, PortsideError
+from engine.model.commit import FilesystemChange
 from engine.model.container import ContainerConfig
 from engine.model.image import ImageConfig
 from engine.wire.references import Reference
@@ -130,7 +131,7 @@ class ContainerSnapshots:
             if container.is_running and container.record.state.status == "paused":
                 raise
 
-    async def changes(self, container_ref: str) -> list[Change]:
+    async def changes(self, container_ref: str) -> list[FilesystemChange]:
         """Return what a container has changed, sorted by path."""
         record = self._containers.get(container_ref).record
         layers = [self._launcher.paths.init_layer]
@@ -150,14 +151,10 @@ class ContainerSnapshots:
         container = self._containers.get(container_ref)
         _refuse_leaving(container, "export")
         record = container.record
-        merged = self._launcher.paths.merged(record.id)
         try:
-            if container.is_running:
-                blocks = self._exporter.export_folder(merged)
-            else:
-                layers = [self._launcher.paths.upper(record.id), self._launcher.paths.init_layer]
-                layers += self._images.lower_dirs(record.image_id) if record.image_id else []
-                blocks = self._exporter.export_layers(layers)
+            layers = [self._launcher.paths.upper(record.id), self._launcher.paths.init_layer]
+            layers += self._images.lower_dirs(record.image_id) if record.image_id else []
+            blocks = self._exporter.export_layers(layers)
             async with aclosing(blocks):
                 async for block in blocks:
                     yield block

@@ -10,6 +10,7 @@ from aiohttp import web
 from engine.containers.snapshots import CommitRequest, ContainerSnapshots
 from engine.errors import InvalidArgument
 from engine.images.changes import apply_changes
+from engine.model.commit import CommitResponse
 from engine.model.container import ContainerConfig
 from engine.model.image import ImageConfig
 from engine.server.http import Route, json_response, query_bool, raw_json_response, read_body, without_nulls
@@ -50,7 +51,7 @@ class CommitApi:
             reference=reference,
         )
         image_id = await self._snapshots.commit(query.get("container", ""), wanted)
-        return json_response({"Id": image_id}, 201)
+        return json_response(CommitResponse(id=image_id), 201)
 
     async def changes(self, request: web.Request) -> web.StreamResponse:
         """``ContainerChanges``: null when there are none, as Go has it."""
