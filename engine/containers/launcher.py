@@ -194,6 +194,9 @@ class Launcher:
             if any(mount.subpath or mount.type == "image" for mount in record.mounts):
                 # The process has its own mounts by now.
                 await asyncio.to_thread(release_subpaths, self.paths.subpaths(record.id))
+        # The process has its own mount of its root: here it would only make every later start longer, since the
+        # runtime reads the whole table of mounts.
+        self._mounter.unmount_soon(self.paths.merged(record.id))
         on_created(bundle)
         return pid
 

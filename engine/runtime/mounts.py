@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from engine.errors import Internal, NotSupported, Unavailable
 from engine.runtime import syscalls
+
+log = logging.getLogger(__name__)
 
 
 _MIN_LAYERS = 2
@@ -74,6 +77,10 @@ class Mounter:
         """Unmount what is mounted at ``target``, lazily when it is busy; nothing there is no error."""
         await asyncio.get_running_loop().run_in_executor(self._thread, unmount, target)
 
+    def unmount_soon(self, target: Path) -> None:
+        """Unmount what is mounted at ``target`` after all that was asked for before; a failure is logged."""
+        self._thread.submit(_unmount_quietly, target)
+
     def close(self) -> None:
         """End the thread; mounts stay."""
         self._thread.shutdown(wait=True)
@@ -89,6 +96,13 @@ def unmount(target: Path) -> None:
         if error.errno != errno.EBUSY:
             raise Internal(f"unmounting {target}: {error.strerror}") from error
         syscalls.umount(str(target), syscalls.MNT_DETACH)
+
+
+def _unmount_quietly(target: Path) -> None:
+    try:
+        unmount(target)
+    except (OSError, Internal) as error:
+        log.warning("%s", error)
 
 
 def mount_points(beneath: Path) -> list[Path]:
