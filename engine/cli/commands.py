@@ -85,6 +85,7 @@ COMMANDS: dict[str, Entry] = {
     "volume ls": Entry("volume", "List volumes"),
     "volume prune": Entry("volume", "Remove unused volumes"),
     "volume rm": Entry("volume", "Remove volumes"),
+    "volume update": Entry("volume", "Change a volume of a swarm (cluster volumes only)"),
     "completion": Entry("completion", "Print the completion script for a shell"),
     "inspect": Entry("inspect", "Show everything about containers, images, networks or volumes"),
     "login": Entry("login", "Log in to a registry", rank=7),
@@ -122,5 +123,5 @@ LATER_IN_GROUPS = {
     "image": (),
     "network": (),
     "system": ("dial-stdio",),
-    "volume": ("update",),
+    "volume": (),
 }

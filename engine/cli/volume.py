@@ -1,4 +1,4 @@
-"""``volume create``, ``ls``, ``rm`` and ``prune``."""
+"""``volume create``, ``ls``, ``rm``, ``prune`` and ``update``."""
 
 from __future__ import annotations
 
@@ -96,6 +96,8 @@ async def run_ls(session: Session, parsed: Parsed) -> int:
 
 async def run_create(session: Session, parsed: Parsed) -> int:
     """Create a volume and print its name."""
+    if any(parsed.is_set(flag.name) for flag in _CLUSTER_FLAGS):
+        raise CommandError("cluster volumes are not supported", hint="they need a swarm: use a Docker engine in one")
     name = parsed.text("name")
     if parsed.args:
         if name:
@@ -110,6 +112,20 @@ async def run_create(session: Session, parsed: Parsed) -> int:
         labels=key_values(parsed.items("label")),
     )
     session.out((await session.client.volumes.create(request)).name)
+    return 0
+
+
+async def run_update(session: Session, parsed: Parsed) -> int:
+    """Change a cluster volume, which an engine outside a swarm has none of."""
+    volume = await session.client.volumes.inspect(parsed.args[0])
+    cluster = volume.cluster_volume
+    if not isinstance(cluster, dict):
+        raise CommandError("can only update cluster volumes")
+    spec = dict(cluster.get("Spec") or {})
+    if parsed.is_set("availability"):
+        spec["Availability"] = parsed.text("availability")
+    version = (cluster.get("Version") or {}).get("Index", 0)
+    await session.client.volumes.update(cluster.get("ID") or volume.name, version, spec)
     return 0
 
 
@@ -154,6 +170,22 @@ async def run_prune(session: Session, parsed: Parsed) -> int:
     return 0
 
 
+_CLUSTER_FLAGS = tuple(
+    Flag(name, kind=kind, is_hidden=True)
+    for name, kind in (
+        ("availability", "string"),
+        ("group", "string"),
+        ("limit-bytes", "string"),
+        ("required-bytes", "string"),
+        ("scope", "string"),
+        ("secret", "list"),
+        ("sharing", "string"),
+        ("topology-preferred", "list"),
+        ("topology-required", "list"),
+        ("type", "string"),
+    )
+)
+
 COMMANDS = {
     "volume ls": Command(
         "[OPTIONS]",
@@ -177,6 +209,7 @@ COMMANDS = {
             Flag("label", kind="list", usage="Set labels", check=check_label),
             Flag("name", kind="string", is_hidden=True),
             Flag("opt", "o", "map", "Options of the driver"),
+            *_CLUSTER_FLAGS,
         ),
         max_args=1,
     ),
@@ -187,6 +220,15 @@ COMMANDS = {
         (Flag("force", "f", usage="Do not mind when there is none"),),
         min_args=1,
         aliases=("volume rm", "volume remove"),
+        completes="volume",
+    ),
+    "volume update": Command(
+        "[OPTIONS] [VOLUME]",
+        "Change a volume of a swarm (cluster volumes only)",
+        run_update,
+        (Flag("availability", kind="string", usage="'active', 'pause' or 'drain'", default="active"),),
+        min_args=1,
+        max_args=1,
         completes="volume",
     ),
     "volume prune": Command(

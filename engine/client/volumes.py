@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.client.connection import EngineConnection, Filters, decode_answer, encode_filters
 from engine.model.volume import Volume, VolumeCreateRequest, VolumeList, VolumesPruneReport
 
@@ -30,6 +32,10 @@ class VolumesApi:
     async def inspect_raw(self, name: str) -> bytes:
         """Return the engine's own JSON of one volume."""
         return await self._connection.call("GET", f"/volumes/{name}")
+
+    async def update(self, volume_id: str, version: int, spec: dict[str, Any]) -> None:
+        """Change a cluster volume (VolumeUpdate); raises Unavailable outside a swarm."""
+        await self._connection.call("PUT", f"/volumes/{volume_id}", {"version": version}, {"Spec": spec})
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume (VolumeDelete); raises Conflict while a container has it."""
