@@ -111,10 +111,18 @@ class ExecManager:
         self._require_ready(item.container)
         return item
 
-    async def start(self, item: Exec, client: ClientStream | None, console_size: tuple[int, int] | None) -> None:
+    async def start(
+        self,
+        item: Exec,
+        client: ClientStream | None,
+        console_size: tuple[int, int] | None,
+        *,
+        framed: bool | None = None,
+    ) -> None:
         """Run an exec; with a ``client`` until its output ends, without one until it has begun.
 
-        ``console_size`` is rows, columns. Raises InvalidArgument when the program cannot be started.
+        ``console_size`` is rows, columns. ``framed`` puts headers before its output; by itself one without a
+        terminal has them. Raises InvalidArgument when the program cannot be started.
         """
         item.started = True
         socket: AttachSocket | None = None
@@ -148,7 +156,7 @@ class ExecManager:
                 stdin=request.attach_stdin,
                 stdout=request.attach_stdout,
                 stderr=request.attach_stderr,
-                framed=not request.tty,
+                framed=not request.tty if framed is None else framed,
                 detach_keys=item.detach_keys if request.tty else b"",
                 close_stdin=not request.tty,
             )

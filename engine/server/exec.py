@@ -57,14 +57,15 @@ class ExecApi:
         if body.detach:
             await self._execs.start(item, None, console)
             return empty_response(200)
-        response = HijackResponse(stream_type(request, tty=item.request.tty))
+        # moby goes by what the start says, not by what the exec was made with: clients rely on it.
+        response = HijackResponse(stream_type(request, tty=body.tty))
         stream = await response.take_over(request)
         try:
-            await self._execs.start(item, stream, console)
+            await self._execs.start(item, stream, console, framed=not body.tty)
         except PortsideError as error:  # the head has gone out: the error follows in the stream, as Docker's does
             text = f"{error.message}\r\n".encode()
             with suppress(ConnectionResetError):
-                await stream.write(text if item.request.tty else encode_frame(STDOUT, text))
+                await stream.write(text if body.tty else encode_frame(STDOUT, text))
         except ConnectionResetError:
             pass
         finally:

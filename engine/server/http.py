@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from engine.errors import InvalidArgument
+from engine.server.gojson import read_json
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,7 +84,7 @@ async def read_body(request: web.Request) -> bytes:
 
 
 async def decode_body(request: web.Request, kind: type[T], *, optional: bool = False) -> T:
-    """Return the JSON body of a request as ``kind``; null means absent, as Go decodes it.
+    """Return the JSON body of a request as ``kind``, as Go decodes it (``gojson``).
 
     An empty body is an error with Docker's text unless ``optional`` (then it is ``{}``).
     Raises InvalidArgument for broken JSON, wrong types or a wrong content type.
@@ -98,10 +99,7 @@ async def decode_body(request: web.Request, kind: type[T], *, optional: bool = F
         if not content_type:
             raise InvalidArgument("malformed Content-Type header (): mime: no media type")
         raise InvalidArgument(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
-    try:
-        return msgspec.convert(without_nulls(msgspec.json.decode(data)), kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"invalid JSON: {error}") from error
+    return read_json(data, kind)
 
 
 def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON

@@ -90,6 +90,9 @@ def test_a_detached_container_lives_its_life(client: Any) -> None:
         assert container.exec_run(["sh", "-c", "echo o; echo e >&2"], demux=True).output == (b"o\n", b"e\n")
         assert b"".join(container.exec_run(["echo", "streamed"], stream=True).output) == b"streamed\n"
         assert container.exec_run("tty", tty=True).output.startswith(b"/dev/pts/")
+        # One with a terminal whose start does not say so: its output has frames, as Docker's.
+        exec_id = client.api.exec_create(container.id, ["echo", "framed"], tty=True)
+        assert client.api.exec_start(exec_id, demux=True) == (b"framed\r\n", None)
         assert "sleep 100" in str(container.top()["Processes"])
         stats = container.stats(stream=False)
         assert stats["memory_stats"]["limit"] == 64 * 1024 * 1024
