@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
@@ -21,6 +22,9 @@ from engine.containers.store import ContainerStore
 from engine.errors import Conflict, NotModified, PortsideError
 
 log = logging.getLogger(__name__)
+
+_CLEAN_AGAIN_S = 0.5
+_CLEAN_AT_LEAST_S = 30.0
 
 
 class Observer:
@@ -194,7 +198,26 @@ class Lifecycle:
             endpoint.ipv6_gateway = endpoint.global_ipv6_address = ""
 
     async def handle_exit(self, container: Container, exit_code: int, time_ns: int, *, lost: bool = False) -> None:
-        """Deal with a container whose process has ended, at ``time_ns``; ``lost`` when nobody saw its exit code."""
+        """Deal with a container whose process has ended, at ``time_ns``; ``lost`` when nobody saw its exit code.
+
+        Where its clean-up fails (a process that does not die, a disk that is full) the container counts as running
+        still, and all is tried again until it succeeds, less and less often.
+        """
+        try:
+            await self._handle_exit(container, exit_code, time_ns, lost=lost)
+        except PortsideError as error:
+            log.warning("container %s has ended and is not cleaned up yet: %s", container.name, error.message)
+            self.spawn(self._exit_again(container, exit_code, time_ns, lost=lost), f"exit of container {container.id}")
+
+    async def _exit_again(self, container: Container, exit_code: int, time_ns: int, *, lost: bool) -> None:
+        delay_s = _CLEAN_AGAIN_S
+        while True:
+            await asyncio.sleep(delay_s)
+            with suppress(PortsideError):
+                return await self._handle_exit(container, exit_code, time_ns, lost=lost)
+            delay_s = min(2 * delay_s, _CLEAN_AT_LEAST_S)
+
+    async def _handle_exit(self, container: Container, exit_code: int, time_ns: int, *, lost: bool) -> None:
         async with container.lock:
             if not container.is_running:
                 return
@@ -203,7 +226,7 @@ class Lifecycle:
             ran_s = max(0.0, (time_ns - state.started_ns) / 1e9)
             for observer in self._observers:
                 observer.container_stopped(container)
-            if self._launcher.was_oom_killed(record):
+            if not state.oom_killed and self._launcher.was_oom_killed(record):
                 state.oom_killed = True
                 self._events.publish(record, "oom", time_ns=time_ns)
             container.untrack()

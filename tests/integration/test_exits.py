@@ -1,0 +1,47 @@
+"""Ends of containers whose clean-up fails at first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.runtime.host import probe_cgroups
+from tests.engine_process import EngineProcess
+
+
+def status(engine: EngineProcess, container_id: str) -> tuple[str, int]:
+    state = engine.api("GET", f"/containers/{container_id}/json")[1]["State"]
+    return str(state["Status"]), int(state["ExitCode"])
+
+
+@pytest.mark.skipif(probe_cgroups().version != 1, reason="needs a hierarchy that the runtime does not kill in")
+def test_an_end_that_cannot_be_cleaned_up_is_tried_again(own_engine: EngineProcess) -> None:
+    engine = own_engine
+    engine.expect_log("is not cleaned up yet")
+    made = engine.docker("run", "-d", "busybox", "sleep", "1000").stdout.strip()
+    pid = engine.api("GET", f"/containers/{made}/json")[1]["State"]["Pid"]
+    freezer = Path(f"/sys/fs/cgroup/freezer/{engine.instance}-frozen")
+    freezer.mkdir()
+    with subprocess.Popen(["sleep", "1000"]) as intruder:  # frozen: not even SIGKILL ends it
+        try:
+            (freezer / "cgroup.procs").write_text(str(intruder.pid))
+            (freezer / "freezer.state").write_text("FROZEN")
+            Path(f"/sys/fs/cgroup/memory/{engine.instance}/{made}/cgroup.procs").write_text(str(intruder.pid))
+            os.kill(pid, 9)
+            deadline = time.monotonic() + 30
+            while "is not cleaned up yet" not in engine.log.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert status(engine, made)[0] == "running"
+        finally:
+            intruder.kill()
+            (freezer / "freezer.state").write_text("THAWED")
+    freezer.rmdir()
+    deadline = time.monotonic() + 20
+    while status(engine, made) != ("exited", 137):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
