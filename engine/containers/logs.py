@@ -22,6 +22,7 @@ from engine.wire.loglines import (
     MAX_FRAME_BYTES,
     docker_stamp,
     frame,
+    frame_lines,
     parse_lines,
     parse_stamp,
     strip_plain,
@@ -100,7 +101,7 @@ class _Encoder:
     def _block(self, stream: int, text: bytes) -> list[bytes]:
         if not self._query.wants(stream):
             return []
-        return [frame(stream, text) if self._query.framed else text]
+        return [frame_lines(stream, text) if self._query.framed else text]
 
     def _lines(self, whole: bytes) -> list[bytes]:
         query = self._query

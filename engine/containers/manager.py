@@ -391,9 +391,7 @@ class ContainerManager:
             done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             done.set_result(container.record.state.exit_code)
             return done
-        if condition != "next-exit":
-            return asyncio.ensure_future(_wait_stopped(container))
-        return container.next_exit()
+        return container.next_exit()  # also of one that starts again: moby counts its exit as the end of this wait
 
     async def rename(self, container_ref: str, new_name: str) -> None:
         """Give a container another name; raises InvalidArgument or Conflict with moby's texts."""
@@ -460,11 +458,3 @@ def _way_out(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space: portside system prune"
     return ""
-
-
-async def _wait_stopped(container: Container) -> int:
-    while container.is_running or container.is_restarting:
-        code = await container.next_exit()
-        if not container.is_restarting:
-            return code
-    return container.record.state.exit_code

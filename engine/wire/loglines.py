@@ -85,3 +85,37 @@ def docker_stamp(stamp: bytes) -> bytes:
 def frame(stream: int, data: bytes) -> bytes:
     """Return Docker's frame of a piece of output."""
     return b"%c\0\0\0" % stream + len(data).to_bytes(HEAD_BYTES - 4, "big") + data
+
+
+class _Heads(dict[int, bytes]):
+    """The heads of frames by the size of their data, made when a size is first seen."""
+
+    def __init__(self, stream: int) -> None:
+        super().__init__()
+        self._mark = b"%c\0\0\0" % stream
+
+    def __missing__(self, size: int) -> bytes:
+        head = self._mark + size.to_bytes(HEAD_BYTES - 4, "big")
+        if size <= MAX_FRAME_BYTES:
+            self[size] = head
+        return head
+
+
+_HEADS = {stream: _Heads(stream) for stream in (STDOUT, STDERR)}
+
+
+def frame_lines(stream: int, text: bytes) -> bytes:
+    """Return whole lines as Docker frames them, each by itself (docker-py's users read a line from each frame)."""
+    heads = _HEADS[stream]
+    lines = text.split(b"\n")
+    last = lines.pop()
+    if len(text) <= MAX_FRAME_BYTES or max(map(len, lines), default=0) < MAX_FRAME_BYTES:
+        framed = b"".join([heads[len(line) + 1] + line + b"\n" for line in lines])
+    else:
+        framed = b"".join(_cut(heads, line + b"\n") for line in lines)
+    return framed + _cut(heads, last) if last else framed
+
+
+def _cut(heads: _Heads, line: bytes) -> bytes:
+    pieces = [line[start : start + MAX_FRAME_BYTES] for start in range(0, len(line), MAX_FRAME_BYTES)]
+    return b"".join([heads[len(piece)] + piece for piece in pieces])

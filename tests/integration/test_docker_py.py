@@ -193,3 +193,17 @@ def test_every_version_runs_a_container(engine: EngineProcess, version: str) -> 
     finally:
         old.close()
         close_sockets()
+
+
+def test_each_line_of_a_log_comes_by_itself(client: Any) -> None:
+    lines = client.containers.run("busybox", ["sh", "-c", "echo hello; echo world"], stream=True, remove=True)
+    assert list(lines) == [b"hello\n", b"world\n"]
+
+
+def test_a_wait_ends_with_the_exit_also_of_a_container_that_starts_again(client: Any) -> None:
+    policy = {"Name": "always"}
+    container = client.containers.run("busybox", ["sh", "-c", "sleep 0.3; exit 4"], detach=True, restart_policy=policy)
+    try:
+        assert container.wait()["StatusCode"] == 4
+    finally:
+        container.remove(force=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.loglines import parse_lines, strip_plain
+from engine.wire.frames import STDERR, STDOUT, FrameDecoder
+from engine.wire.loglines import MAX_FRAME_BYTES, frame_lines, parse_lines, strip_plain
 
 STAMP = b"2026-11-24T11:45:53.307007610+00:00"
 
@@ -43,3 +45,19 @@ def test_the_fast_way_agrees_with_the_slow_one(records: list[tuple[bytes, bytes,
     block = b"".join(line(*record) for record in records)
     fast = strip_plain(block)
     assert fast is None or fast == slowly(block)
+
+
+@pytest.mark.parametrize("stream", [STDOUT, STDERR])
+def test_each_line_has_a_frame_of_its_own(stream: int) -> None:
+    long = b"x" * (2 * MAX_FRAME_BYTES + 5)
+    framed = frame_lines(stream, b"one\n\ntwo\n" + long + b"\nrest")
+    assert list(FrameDecoder().feed(framed)) == [
+        (stream, b"one\n"),
+        (stream, b"\n"),
+        (stream, b"two\n"),
+        (stream, long[:MAX_FRAME_BYTES]),
+        (stream, long[:MAX_FRAME_BYTES]),
+        (stream, b"xxxxx\n"),
+        (stream, b"rest"),
+    ]
+    assert frame_lines(stream, b"") == b""
