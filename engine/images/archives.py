@@ -103,10 +103,15 @@ class ImageArchives:
             ]
             if found:
                 return found
-        record = table.referenced(reference.with_default_tag())
-        if record is not None:
-            return [(record, [reference] if reference.tag else [])]
-        return [(table.find(name), [])]
+        if not (reference.tag or reference.digest) or reference.familiar_name == "sha256":  # an ID or part of one
+            try:
+                return [(table.find(name), [])]
+            except NotFound as error:
+                raise NotFound(f"No such image: {name}") from error
+        record = table.referenced(reference)
+        if record is None:
+            raise NotFound("reference does not exist", hint=f"there is no image {reference.familiar} here")
+        return [(record, [reference] if reference.tag else [])]
 
     async def save(
         self, images: list[tuple[ImageRecord, list[Reference]]], *, is_whole: bool = True

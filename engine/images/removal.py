@@ -90,15 +90,23 @@ class ImageRemover:
                     hint=f"remove the container first, or force it: {image_ref} then has no name any more",
                 )
         taken = going_with(references, parse_reference(image_ref).with_default_tag())
-        await self._untag(record, taken, done)
+        await self._untag(record, taken, done, told=taken[:1])
         if not self._images.table.references(record.id):
             await self._delete(record, done, force=force, prune=prune, quiet=True)
 
-    async def _untag(self, record: ImageRecord, references: list[Reference], done: list[ImageDelete]) -> None:
+    async def _untag(
+        self,
+        record: ImageRecord,
+        references: list[Reference],
+        done: list[ImageDelete],
+        told: list[Reference] | None = None,
+    ) -> None:
+        """Take names from an image; of digests that go with a tag moby announces nothing, so only ``told`` are."""
         await self._images.table.untag(references)
         for reference in references:
             done.append(ImageDelete(untagged=reference.familiar))
-            self._images.publish("untag", record.id, record.id)
+            if told is None or reference in told:
+                self._images.publish("untag", record.id, record.id)
 
     async def _delete(
         self, record: ImageRecord, done: list[ImageDelete], *, force: bool, prune: bool, quiet: bool

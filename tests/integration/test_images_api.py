@@ -80,7 +80,9 @@ async def test_load_list_inspect_history(world: ImagesWorld, server: ImagesServe
         ("GET", "/images/nope/json", 404, "No such image: nope:latest"),
         ("GET", "/images/a%20b/json", 400, "invalid reference format"),
         ("GET", "/images/nope/history", 404, "No such image: nope:latest"),
-        ("GET", "/images/nope/get", 404, "No such image: nope:latest"),
+        ("GET", "/images/nope/get", 404, "No such image: nope"),
+        ("GET", "/images/nope:1/get", 404, "reference does not exist"),
+        ("GET", "/images/get?names=app:1&names=nope", 404, "No such image: nope"),
         ("DELETE", "/images/nope", 404, "No such image: nope:latest"),
         ("POST", "/images/nope/tag?repo=x", 404, "No such image: nope:latest"),
         (

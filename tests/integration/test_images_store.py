@@ -371,6 +371,16 @@ async def test_archives_may_be_compressed_and_hold_several_images(world: ImagesW
     other.close()
 
 
+async def test_what_is_saved_is_named_by_id_too(world: ImagesWorld) -> None:
+    await world.load(image("app:1", "app:2"))
+    image_id = world.images.resolve("app:1").id
+    for name in (image_id, image_id[7:], image_id[:19], image_id[7:19]):
+        assert world.archives.plan([name]) == [(world.images.table.find("app:1"), [])]
+    both = [parse_reference("app:1"), parse_reference("app:2")]
+    assert world.archives.plan(["app"]) == [(world.images.table.find("app:1"), both)]
+    assert world.archives.plan(["app:2", image_id]) == [(world.images.table.find("app:1"), both[1:])]
+
+
 async def test_save_writes_dockers_and_ocis_layout_for_others(world: ImagesWorld) -> None:
     await world.load(image("app:1", "app:2", layers=[BASE, TOP]))
     archive = world.folder.parent / "out.tar"
