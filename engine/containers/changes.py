@@ -61,10 +61,11 @@ class _Lower:
 class _Folder:
     """A folder of the upper directory that is being walked."""
 
-    def __init__(self, path: bytes, lower: _Lower, *, is_listed: bool) -> None:
+    def __init__(self, path: bytes, lower: _Lower, *, is_listed: bool, hides: bool) -> None:
         self.path = path
         self.lower = lower
         self.is_listed = is_listed
+        self.hides = hides  # what the layers beneath have in it
         self.names: set[bytes] = set()
 
 
@@ -82,7 +83,7 @@ def find_changes(upper: Path, layers: list[Path]) -> list[FilesystemChange]:
 
 class _Comparison:
     def __init__(self, lower: _Lower) -> None:
-        self._open = [_Folder(b"", lower, is_listed=True)]  # the root is never a change
+        self._open = [_Folder(b"", lower, is_listed=True, hides=False)]  # the root is never a change
         self._found: dict[bytes, int] = {}
 
     def see(self, entry: Entry) -> None:
@@ -104,11 +105,12 @@ class _Comparison:
         if entry.descriptor >= 0:
             is_new = before is None or not stat.S_ISDIR(before.st_mode)
             lower = _Lower([]) if is_new else below
-            self._open.append(_Folder(entry.path, lower, is_listed=entry.path in self._found))
+            hides = parent.hides or _is_opaque(entry.descriptor)
+            self._open.append(_Folder(entry.path, lower, is_listed=entry.path in self._found, hides=hides))
 
     def _leave(self, entry: Entry) -> None:
         folder = self._open[-1]
-        if _is_opaque(entry.descriptor):
+        if folder.hides:
             for name in folder.lower.names() - folder.names:
                 self._add(entry.path + b"/" + name, DELETED)
         self._open.pop()

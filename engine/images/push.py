@@ -72,7 +72,7 @@ class Pusher:
     async def push(
         self, reference: Reference, platform: str, credentials: AuthConfig | None, progress: Progress
     ) -> None:
-        """Push one tag, or every tag of a repository when the reference has none.
+        """Push one tag, or every tag of a repository when the reference has none; ``platform`` chooses among variants.
 
         ``progress`` gets Docker's JSON messages; it raises when the client has gone, which stops the push.
         Raises with moby's texts. A push that fails leaves no name and no upload at the registry.
@@ -81,6 +81,8 @@ class Pusher:
             self._images.find(reference.familiar, platform)
         await progress({"status": f"The push refers to repository [{reference.name}]"})
         tags = self._tags(reference)
+        if platform:
+            tags = [(tag, self._images.find(reference.with_tag(tag).familiar, platform)[0]) for tag, _ in tags]
         async with self._opened(reference, credentials) as repository:
             done: dict[str, Descriptor] = {}
             for tag, record in tags:

@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 _MIN_LAYERS = 2
 
 
+UNSHARED = "index=off,redirect_dir=off,metacopy=off"
+"""Options with which an upper directory has whole files in their places: it can become a layer of an image."""
+
+
 class Mounter:
     """Mounts and unmounts overlays; every call is safe to repeat."""
 
@@ -44,7 +48,7 @@ class Mounter:
 
     def _mount(self, lower: list[Path], upper: Path, work: Path, target: Path) -> None:
         names = ":".join(self._short(path) for path in lower)
-        options = f"lowerdir={names},upperdir={upper},workdir={work},index=off"
+        options = f"lowerdir={names},upperdir={upper},workdir={work},{UNSHARED}"
         target.mkdir(mode=0o711, parents=True, exist_ok=True)
         try:
             syscalls.mount("overlay", str(target), "overlay", 0, options)

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import random
 import socket
 import stat
 import tarfile
@@ -22,6 +23,7 @@ from engine.images.packing import Archive, HashingSink
 from engine.runtime.syscalls import mount, umount
 from engine.wire.references import parse_reference
 from tests.integration.images_world import ImagesWorld
+from tests.integration.test_container_changes import compared, overlay, scramble
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="layers need root")
 
@@ -297,3 +299,24 @@ async def test_a_plain_blob_is_packed_once(world: ImagesWorld) -> None:
     assert kept.blob == first.blob
     assert again.images.blobs.all().count(layer.blob) == 0  # nothing needs it any more
     again.close()
+
+
+@pytest.mark.parametrize("seed", range(15))
+async def test_a_container_sees_the_same_through_the_layer(world: ImagesWorld, tmp_path: Path, seed: int) -> None:
+    """Whatever was done in a container, its layer shows it, and so does the layer that another engine unpacks."""
+    chance = random.Random(seed)
+    base, upper, work = (tmp_path / name for name in ("base", "upper", "work"))
+    for folder in (base, upper, work):
+        folder.mkdir()
+    scramble(base, chance, 60)
+    with overlay(tmp_path / "merged", f"lowerdir={base},upperdir={upper},workdir={work}") as merged:
+        scramble(merged, chance, 60)
+    async with world.images.working():
+        layer = await world.images.changesets.with_blob(await world.images.changesets.take("", upper))
+        other = await world.images.layers.unpack("sha256:" + "0" * 64, layer.diff_id, layer.blob)
+        await world.images.layers.commit([layer, other])
+        with overlay(tmp_path / "merged", f"lowerdir={upper}:{base}") as wanted:
+            for item in (layer, other):
+                place = world.images.layers.path(item)
+                with overlay(tmp_path / "shown", f"lowerdir={place}:{base}") as shown:
+                    assert compared(wanted, shown, is_exact=item is layer) == {}
