@@ -187,8 +187,9 @@ def port_summaries(record: ContainerRecord) -> list[PortSummary]:
                 found.append(PortSummary(private_port=int(number), type=protocol or "tcp"))
             continue
         for binding in bindings:
-            item = PortSummary(private_port=int(number), type=protocol or "tcp", public_port=int(binding.host_port))
-            item.ip = binding.host_ip
+            item = PortSummary(private_port=int(number), type=protocol or "tcp", ip=binding.host_ip)
+            if binding.host_port:  # none where the network routes
+                item.public_port = int(binding.host_port)
             found.append(item)
     return found if running else []
 

@@ -15,9 +15,9 @@ from engine.model.network import NetworkContainer, NetworkCreateRequest, Network
 from engine.networks.attachment import Attachment
 from engine.networks.creation import plan_record
 from engine.networks.defaultbridge import own_prefix
-from engine.networks.drivers import check_conflicts, check_options, check_single_subnet, make_live
+from engine.networks.drivers import check_conflicts, check_options, make_live
 from engine.networks.fabric import Fabric
-from engine.networks.ipam import Pools, Surroundings, settle_pools
+from engine.networks.ipam import Pools, Surroundings, check_bridge_pools, settle_pools
 from engine.networks.live import BridgeNetwork, ChildNetwork, LiveNetwork
 from engine.networks.nameservers import nameserver_networks
 from engine.networks.parents import ParentLinks
@@ -81,11 +81,12 @@ class Administration:
         host = (await self._fabric.survey("", own))[1] if _chooses_subnets(record) else []
         # From here to the entry in ``arriving`` nothing waits, so that two networks never choose one subnet.
         around = Surroundings(self._world.subnets(), [*host, *nameserver_networks()] if host else host)
-        check_single = record.driver == "bridge"
+        is_bridge = record.driver == "bridge"
         record.pools = settle_pools(
-            record, self._pools, around, shares_subnets=not check_single, needs_gateway=needs_gateway
+            record, self._pools, around, shares_subnets=not is_bridge, needs_gateway=needs_gateway
         )
-        check_single_subnet(record)
+        if is_bridge:
+            check_bridge_pools(record)
         live = make_live(record)
         check_conflicts(live, self._world.all_networks())
         self._world.arriving[record.id] = live

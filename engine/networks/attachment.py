@@ -22,7 +22,8 @@ class Endpoint:
     """A container at one network.
 
     ``name`` is what its interface is to be called, empty for the network's way; ``link_local`` are addresses
-    that it gets besides those of the network; ``announced`` says that clients were told.
+    that it gets besides those of the network; ``replaces`` is the link that had its static address before;
+    ``announced`` says that clients were told.
     """
 
     network_id: str
@@ -33,6 +34,7 @@ class Endpoint:
     name: str = ""
     sysctls: tuple[tuple[str, str], ...] = ()
     link_local: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    replaces: str = ""
     announced: bool = False
 
     def address(self, version: int) -> Address | None:

@@ -20,7 +20,7 @@ _PREFIX = "com.docker.network.container_iface_prefix"
 _HOST_IPV4, _HOST_IPV6 = "com.docker.network.host_ipv4", "com.docker.network.host_ipv6"
 _MODES = (NAT, NAT_UNPROTECTED, ROUTED, ISOLATED)
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}", re.ASCII)
-_MAX_MTU = 65535
+_MAX_MTU = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def parse_mtu(key: str, value: str) -> int:
     if number < 0:
         raise InvalidArgument(f"invalid MTU number: {number}")
     if number > _MAX_MTU:
-        raise InvalidArgument(f"invalid MTU number: {number}", hint=f"the kernel takes at most {_MAX_MTU}")
+        raise _unparsable(key, value, f'strconv.Atoi: parsing "{value}": value out of range')
     return number
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from engine.errors import Forbidden, Internal
 from engine.networks.addresses import Address
 from engine.networks.bridgeoptions import parse_bridge_options
-from engine.networks.ipam import address_pool
+from engine.networks.ipam import address_pool, enabled_pools
 from engine.networks.live import BridgeNetwork, ChildNetwork, LiveNetwork, bridge_network
 from engine.networks.record import NetworkRecord
 from engine.networks.ruleset import ISOLATED
@@ -36,12 +36,12 @@ def make_live(record: NetworkRecord) -> LiveNetwork:
     """Return the live network of a record whose pools are settled."""
     if record.config_only or record.driver in ("host", "null"):
         return LiveNetwork(record)
-    pools = [address_pool(pool) for pool in record.pools]
+    pools = [address_pool(pool) for pool in enabled_pools(record)]
     if record.driver == "bridge":
         return bridge_network(record, parse_bridge_options(record.options, internal=record.internal), pools)
     number, flags, mode = _child_modes(record)
     gateways: dict[int, Address] = {}
-    for pool in record.pools:
+    for pool in enabled_pools(record):
         version = pool.network.version
         if mode in _ROUTED_IPVLAN:
             gateways[version] = IPv4Address(0) if version == 4 else IPv6Address(0)
@@ -122,10 +122,3 @@ def _check_parents(new: ChildNetwork, other: ChildNetwork) -> None:
         raise Internal(
             f"macvlan network {other.record.id} is already using parent interface {new.parent} in mode passthru"
         )
-
-
-def check_single_subnet(record: NetworkRecord) -> None:
-    """Refuse more than one subnet of a family where the driver takes but one; raises Forbidden with moby's text."""
-    for version in (4, 6):
-        if record.driver == "bridge" and sum(pool.network.version == version for pool in record.pools) > 1:
-            raise Forbidden("bridge driver doesn't support multiple subnets")

@@ -151,9 +151,10 @@ def settle_pools(
     """
     settled: list[PoolRecord] = []
     for version, enabled in ((4, record.enable_ipv4), (6, record.enable_ipv6)):
-        if not enabled:
-            continue
         asked = [pool for pool in record.pools if pool.network.version == version]
+        if not enabled:
+            settled += asked  # shown, and of no effect, as with Docker
+            continue
         if not asked:
             asked = [_choose(version, pools, [*around.networks, *around.host])]
         else:
@@ -171,18 +172,13 @@ def _choose(version: int, pools: Pools, taken: Sequence[Network]) -> PoolRecord:
 
 def _check_subnet(pool: PoolRecord, taken: Iterable[Network], *, shares: bool) -> None:
     subnet = pool.network
-    if subnet.prefixlen == 0:
-        raise InvalidArgument(f"ipv{subnet.version} pool is empty")
-    if isinstance(subnet, IPv6Network):
-        if subnet.is_multicast:
-            raise InvalidArgument(f"multicast subnet '{subnet}' is not allowed")
-        if subnet != _LINK_LOCAL and subnet.overlaps(_LINK_LOCAL):
-            raise InvalidArgument(f"'{subnet}' clashes with the Link-Local prefix 'fe80::/64'")
     for other in taken:
         if other.version != subnet.version or not other.overlaps(subnet):
             continue
         if not (shares and pool.ip_range and other == subnet):
             raise Forbidden(_OVERLAP, hint=f"{subnet} overlaps {other}: choose another subnet")
+    if subnet.prefixlen == 0:
+        raise InvalidArgument(f"ipv{subnet.version} pool is empty")
 
 
 def _with_gateway(pool: PoolRecord, *, needed: bool) -> PoolRecord:
@@ -206,6 +202,30 @@ def _with_gateway(pool: PoolRecord, *, needed: bool) -> PoolRecord:
         auxiliary=pool.auxiliary,
         is_asked=pool.is_asked,
     )
+
+
+def check_bridge_pools(record: NetworkRecord) -> None:
+    """Check what a bridge cannot have of settled pools; raises Forbidden and InvalidArgument with moby's texts."""
+    pools = enabled_pools(record)
+    for version in (4, 6):
+        if sum(pool.network.version == version for pool in pools) > 1:
+            raise Forbidden("bridge driver doesn't support multiple subnets")
+    for pool in pools:
+        subnet = pool.network
+        shown = f"{pool.gateway or subnet.network_address}/{subnet.prefixlen}"
+        if isinstance(subnet, IPv6Network):
+            if subnet.is_multicast:
+                raise InvalidArgument(f"multicast subnet '{shown}' is not allowed")
+            if subnet != _LINK_LOCAL and subnet.overlaps(_LINK_LOCAL):
+                raise InvalidArgument(f"'{shown}' clashes with the Link-Local prefix 'fe80::/64'")
+        if record.internal and f"DefaultGatewayIPv{subnet.version}" in pool.auxiliary:
+            raise InvalidArgument("no gateway can be set on an internal bridge network")
+
+
+def enabled_pools(record: NetworkRecord) -> list[PoolRecord]:
+    """Return the pools of the families that a network has."""
+    enabled = {4: record.enable_ipv4, 6: record.enable_ipv6}
+    return [pool for pool in record.pools if enabled[pool.network.version]]
 
 
 def address_pool(pool: PoolRecord) -> AddressPool:

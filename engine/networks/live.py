@@ -15,6 +15,7 @@ from engine.networks.addresses import Address, AddressPool, mac_of
 from engine.networks.attachment import Endpoint, veth_name
 from engine.networks.bridgeoptions import BridgeOptions
 from engine.networks.fabric import BridgeSpec
+from engine.networks.ipam import enabled_pools
 from engine.networks.links import BridgePlan, Interface
 from engine.networks.record import BRIDGE, NetworkRecord
 from engine.networks.ruleset import ISOLATED, BridgeRules, FamilyRules
@@ -51,6 +52,10 @@ class LiveNetwork:
             for pool in self.pools:
                 if address in pool.subnet:
                     pool.give_back(address)
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Take back what an endpoint had."""
+        self.give_back(endpoint.addresses)
 
     def wire(self, endpoint: Endpoint, name: str, gateways: Iterable[int], *, hairpin: bool) -> None:
         """Work out an endpoint's interface: its name inside, and the versions of which it has the default route."""
@@ -146,6 +151,19 @@ class BridgeNetwork(AddressedNetwork):
         self.options = options
         self.own = tuple(own)
         self.bridge = options.bridge or f"br-{record.short_id}"
+        self._left: dict[Address, str] = {}  # the last link of each static address
+
+    def lease(self, endpoint: Endpoint, *, ipv6: bool) -> None:
+        """Give an endpoint addresses and a MAC, and write them and the gateways into its settings."""
+        super().lease(endpoint, ipv6=ipv6)
+        if self._left and endpoint.addresses:
+            endpoint.replaces = self._left.pop(endpoint.addresses[0], "")
+
+    def retire(self, endpoint: Endpoint) -> None:
+        """Take back what an endpoint had; a static address may come again before its link has gone."""
+        super().retire(endpoint)
+        if endpoint.addresses and endpoint.settings.ipam_config is not None:
+            self._left[endpoint.addresses[0]] = veth_name(endpoint.settings.endpoint_id)
 
     def spec(self) -> BridgeSpec:
         """Return the bridge and its rules."""
@@ -181,6 +199,7 @@ class BridgeNetwork(AddressedNetwork):
             hairpin=hairpin,
             parent=self.bridge,
             name=name,
+            replaces=endpoint.replaces,
             sysctls=endpoint.sysctls,
         )
 
@@ -226,7 +245,7 @@ def bridge_network(record: NetworkRecord, options: BridgeOptions, pools: Iterabl
     """Return the live network of a user-defined bridge from its record."""
     own: list[Interface] = []
     gateways: dict[int, Address] = {}
-    for item in record.pools:
+    for item in enabled_pools(record):
         address, version = item.gateway_address, item.network.version
         if address is None or options.mode(version) == ISOLATED:
             continue

@@ -39,11 +39,20 @@ from engine.networks.live import BridgeNetwork, LiveNetwork
 from engine.networks.membership import Membership
 from engine.networks.naming import NameService
 from engine.networks.ports import DEFAULT_RANGE, PublishedPort
-from engine.networks.publishing import SETUP_FAILED, Publisher
+from engine.networks.publishing import Publisher
 from engine.networks.record import BRIDGE, HOST
 from engine.networks.restoration import Restoration
 from engine.networks.settings import NetworkSettings
-from engine.networks.validation import CONTAINER, IFNAME, check_endpoint, check_record, parse_link_local, parse_sysctls
+from engine.networks.validation import (
+    CONTAINER,
+    IFNAME,
+    SETUP_FAILED,
+    check_endpoint,
+    check_record,
+    check_start,
+    parse_link_local,
+    parse_sysctls,
+)
 from engine.networks.world import World
 from engine.runtime import netns
 from engine.store.database import Database
@@ -157,6 +166,7 @@ class NetworkManager:
             return Sandbox(record.id, path)
         if record.links:
             record.link_environment = legacylinks.link_environment(record, self._find)
+        check_start(record)
         item = Attachment(record.id, record.name, is_host=mode == HOST)
         try:
             for name, network in self._resolve(record):
@@ -183,7 +193,9 @@ class NetworkManager:
 
     def ports_of(self, record: ContainerRecord, item: Attachment) -> PortMap:
         """Return a container's ports as inspect shows them."""
-        if not any(endpoint.addresses for endpoint in item.endpoints):
+        way = choose_way(item.endpoints, self._world.live)
+        outlets = [self._world.live[one.network_id] for one in (way.ipv4, way.ipv6) if one is not None]
+        if not any(isinstance(network, BridgeNetwork) for network in outlets):
             return {}
         return port_map(item.ports, list(given(record.config.exposed_ports, {})))
 
@@ -299,7 +311,7 @@ class NetworkManager:
         for endpoint in item.endpoints:
             network = self._world.live.get(endpoint.network_id)
             if network is not None:
-                network.give_back(endpoint.addresses)
+                network.retire(endpoint)
         if handed_over:
             return ports, True
         self._publisher.give_back(ports)

@@ -61,7 +61,7 @@ class ParentLinks:
             raise Internal(f"vlan id must be between 1-4094, received: {number}")
         link = links.socket.link(parent)
         if link is None:
-            raise Internal(f"failed to find master interface {parent} on the Docker host: Link not found")
+            raise Internal(f"-o parent interface was not found on the host: {parent}")
         return childlinks.build_vlan(name, link.index, number)
 
     def remove(self, links: Links, record: NetworkRecord, used: Collection[str]) -> None:

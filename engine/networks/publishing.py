@@ -30,8 +30,8 @@ from engine.networks.ports import (
 )
 from engine.networks.ruleset import ROUTED
 from engine.networks.settings import NetworkSettings
+from engine.networks.validation import SETUP_FAILED
 
-SETUP_FAILED = "failed to set up container networking"
 _BIND_ATTEMPTS = 64
 
 
@@ -168,7 +168,7 @@ class _Outlets:
         """Return the part of a request that is bound on the host."""
         # An IPv6 host address leads to a container without IPv6 through the helper; the other way it does not.
         versions = self._inner.keys() - self._routed
-        if 4 in versions and 6 not in self._inner:
+        if 6 not in self._inner:
             versions.add(6)
         fitting = tuple(address for address in request.addresses if address.version in versions)
         return PortRequest(request.protocol, request.container_port, fitting, request.first, request.last)

@@ -17,6 +17,7 @@ from engine.networks.record import DRIVERS, HOST, NONE, NetworkRecord
 from engine.runtime.netlink import mac_bytes
 
 CONTAINER = "container:"
+SETUP_FAILED = "failed to set up container networking"
 IFNAME = "com.docker.network.endpoint.ifname"
 SYSCTLS = "com.docker.network.endpoint.sysctls"
 TO_HOST = "cannot connect container to host network - container must be created in host network mode"
@@ -41,7 +42,6 @@ def check_record(
         with suppress(NotFound):  # Docker looks for it when the container starts
             _check_joined(record, find(mode.removeprefix(CONTAINER)))
         return []
-    _check_combination(record, mode)
     problems: list[str] = []
     for name, endpoint in record.networks.items():
         try:
@@ -58,13 +58,15 @@ def _check_joined(record: ContainerRecord, other: ContainerRecord) -> None:
         raise InvalidArgument("cannot join own network namespace")
 
 
-def _check_combination(record: ContainerRecord, mode: str) -> None:
-    names = list(dict.fromkeys([mode, *record.networks]))
-    if len(names) > 1:
-        if HOST in names:
-            raise InvalidArgument(TO_HOST if mode != HOST else SHARED)
-        if NONE in names:
-            raise InvalidArgument(NOTHING_ELSE)
+def check_start(record: ContainerRecord) -> None:
+    """Refuse networks that exclude each other, when a container starts as Docker does; raises InvalidArgument."""
+    mode = record.host_config.network_mode
+    if HOST in record.networks and mode != HOST:
+        raise InvalidArgument(f"{SETUP_FAILED}: {TO_HOST}")
+    if mode == HOST and any(name != HOST for name in record.networks):
+        raise InvalidArgument(f"{SETUP_FAILED}: {SHARED}")
+    if NONE in record.networks and len(record.networks) > 1:
+        raise InvalidArgument(f"{SETUP_FAILED}: {NOTHING_ELSE}")
 
 
 def check_endpoint(network: NetworkRecord | None, name: str, endpoint: EndpointSettings) -> None:
@@ -85,8 +87,8 @@ def check_endpoint(network: NetworkRecord | None, name: str, endpoint: EndpointS
     if network is not None:
         problems += [
             problem
-            for text in (given(asked.ipv4_address, ""), given(asked.ipv6_address, ""))
-            if (problem := _range_problem(network, text))
+            for version, text in ((4, given(asked.ipv4_address, "")), (6, given(asked.ipv6_address, "")))
+            if text and (problem := _range_problem(network, version, text))
         ]
     if endpoint.mac_address:
         try:
@@ -113,14 +115,12 @@ def _form_problems(asked: EndpointIPAMConfig) -> list[str]:
     return problems
 
 
-def _range_problem(network: NetworkRecord, text: str) -> str:
+def _range_problem(network: NetworkRecord, version: int, text: str) -> str:
     address = _address(text)
-    if address is None:
-        return ""
-    subnets = [pool.network for pool in network.pools if pool.is_asked and pool.network.version == address.version]
+    subnets = [pool.network for pool in network.pools if pool.is_asked and pool.network.version == version]
     if not subnets:
         return "user specified IP address is supported only when connecting to networks with user configured subnets"
-    if any(address in subnet for subnet in subnets):
+    if address is not None and any(address in subnet for subnet in subnets):
         return ""
     return f"no configured subnet or ip-range contain the IP address {text}"
 

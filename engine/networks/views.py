@@ -15,7 +15,8 @@ from engine.wire.times import format_ns
 
 def describe(record: NetworkRecord, containers: Mapping[str, NetworkContainer]) -> NetworkInspect:
     """Return a network as inspect shows it."""
-    config = [_pool(pool) for pool in record.pools]
+    pools = sorted(record.pools, key=lambda pool: (not pool.is_asked, pool.network.version))
+    config = [_pool(pool) for pool in pools]
     return NetworkInspect(
         name=record.name,
         id=record.id,
@@ -29,8 +30,8 @@ def describe(record: NetworkRecord, containers: Mapping[str, NetworkContainer]) 
         config_from=ConfigReference(network=record.config_from),
         config_only=record.config_only,
         containers=dict(containers),
-        options=dict(record.options),
-        labels=dict(record.labels),
+        options=dict(sorted(record.options.items())),
+        labels=dict(sorted(record.labels.items())),
     )
 
 
@@ -40,7 +41,7 @@ def _pool(pool: PoolRecord) -> IPAMConfig:
         subnet=pool.subnet,
         ip_range=pool.ip_range or UNSET,
         gateway=gateway or UNSET,
-        auxiliary_addresses=dict(pool.auxiliary) or UNSET,
+        auxiliary_addresses=dict(sorted(pool.auxiliary.items())) or UNSET,
     )
 
 

@@ -30,8 +30,9 @@ class Wiring:
     ``parent`` is the bridge that ``veth`` is plugged into, or the link that a macvlan or ipvlan sits on
     (``kind``). ``name`` may end with ``%d`` for the first number that is free. ``isolated`` from other
     isolated ports; ``hairpin`` for one with published ports, which it may call itself. An unspecified
-    gateway stands for the interface itself. ``sysctls`` are (path beneath /proc/sys/net, value), where
-    ``IFNAME`` is the interface.
+    gateway stands for the interface itself. ``replaces`` is a link whose container has ended and whose
+    address this one has: the kernel removes it by and by, and until then it would answer. ``sysctls`` are
+    (path beneath /proc/sys/net, value), where ``IFNAME`` is the interface.
     """
 
     veth: str
@@ -46,6 +47,7 @@ class Wiring:
     mode: int = 0
     flags: int = 0
     name: str = "eth0"
+    replaces: str = ""
     sysctls: tuple[tuple[str, str], ...] = field(default=())
 
 
@@ -149,6 +151,8 @@ class Wirer:
             wiring.veth, ipv6=self._has_ipv6, isolated=wiring.isolated, hairpin=wiring.hairpin
         )
         up = netlink.build_port_up(wiring.veth)
+        if wiring.replaces:
+            self._links.remove_named(wiring.replaces)
         bridge = self._links.index(wiring.parent)
         try:
             self._links.socket.request(_pair(fd, wiring, bridge), settings, up)

@@ -41,7 +41,7 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _VETH_INFO_PEER = 1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
@@ -185,11 +185,12 @@ def build_address(index: int, address: Interface, *, delete: bool = False) -> Me
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     body = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, index)
     body += attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
+    if isinstance(address, IPv4Interface) and address.network.prefixlen < 31:
+        body += attribute(_IFA_BROADCAST, address.network.broadcast_address.packed)
     if address.version == 6:
         body += number_attribute(_IFA_FLAGS, _IFA_F_NODAD)  # ours to give out: no waiting for duplicates
-    if delete:
-        return Message(RTM_DELADDR, 0, body, f"address {address}")
-    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body, f"address {address}")
+    kind, flags = (RTM_DELADDR, 0) if delete else (RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
+    return Message(kind, flags, body, f"address {address}")
 
 
 def build_default_route(index: int, gateway: Address) -> Message:

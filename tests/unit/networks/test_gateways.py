@@ -24,7 +24,8 @@ class Container:
             pools.append(PoolRecord(subnet=f"10.{number}.0.0/24", gateway=f"10.{number}.0.1"))
         if ipv6:
             pools.append(PoolRecord(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1"))
-        record = NetworkRecord(id=name * 12, name=name, driver="bridge", created_ns=0, pools=pools, **parts)
+        parts |= {"enable_ipv4": ipv4, "enable_ipv6": ipv6, "pools": pools}
+        record = NetworkRecord(id=name * 12, name=name, driver="bridge", created_ns=0, **parts)
         live = self.networks[record.id] = make_live(record)
         endpoint = Endpoint(record.id, name, EndpointSettings(endpoint_id=name, gw_priority=priority))
         live.lease(endpoint, ipv6=True)

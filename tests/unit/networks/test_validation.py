@@ -8,7 +8,7 @@ from engine.errors import InvalidArgument, NotFound, NotSupported
 from engine.model.container import PortBinding
 from engine.model.network import EndpointIPAMConfig, EndpointSettings
 from engine.model.record import ContainerRecord
-from engine.networks.validation import check_record
+from engine.networks.validation import check_record, check_start
 
 
 def record(mode: str = "bridge", **networks: EndpointSettings) -> ContainerRecord:
@@ -37,16 +37,23 @@ def test_joining_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "other", "text"),
+    ("mode", "others", "text"),
     [
-        ("bridge", "host", "container must be created in host network mode"),
-        ("host", "bridge", "container sharing network namespace with another container or host"),
-        ("none", "bridge", "multiple networks with one of the networks in private"),
+        ("bridge", ["bridge", "host"], "container must be created in host network mode"),
+        ("host", ["host", "bridge"], "container sharing network namespace with another container or host"),
+        ("none", ["none", "bridge"], "multiple networks with one of the networks in private"),
     ],
 )
-def test_networks_that_exclude_each_other(mode: str, other: str, text: str) -> None:
+def test_networks_that_exclude_each_other_are_refused_at_the_start(mode: str, others: list[str], text: str) -> None:
+    made = record(mode, **{name: EndpointSettings() for name in others})
+    assert check(made) == []
     with pytest.raises(InvalidArgument, match=text):
-        check(record(mode, **{mode: EndpointSettings(), other: EndpointSettings()}))
+        check_start(made)
+
+
+def test_without_a_network_of_its_mode_a_container_has_the_others() -> None:
+    check_start(record("none", red=EndpointSettings()))
+    check_start(record("host", host=EndpointSettings()))
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ def test_truncated_attributes_end_the_reading() -> None:
 def test_message_is_laid_out_as_the_kernel_wants_it() -> None:
     message = netlink.build_address(7, ip_interface("172.17.0.2/16"))
     assert netlink.encode(message, 5).hex() == (
-        "28000000" "1400" "0505" "05000000" "00000000"  # header: 40 bytes, RTM_NEWADDR, create|replace|ack|request
+        "30000000" "1400" "0505" "05000000" "00000000"  # header: 48 bytes, RTM_NEWADDR, create|replace|ack|request
         "02100000" "07000000"  # AF_INET, /16, link 7
-        "08000200" "ac110002" "08000100" "ac110002"  # IFA_LOCAL, IFA_ADDRESS
+        "08000200" "ac110002" "08000100" "ac110002" "08000400" "ac11ffff"  # IFA_LOCAL, IFA_ADDRESS, IFA_BROADCAST
     )  # fmt: skip
 
 
