@@ -52,6 +52,11 @@ class ClientActions:
         async with self._client.containers.stats(container_id) as stream:
             yield stream
 
+    async def top(self, container_id: str) -> tuple[list[str], list[list[str]]]:
+        """Return the columns and rows of what runs in a container."""
+        answer = await self._client.containers.top(container_id)
+        return list(answer.titles or ()), [list(row) for row in answer.processes or ()]
+
     async def inspect(self, container_id: str) -> bytes:
         """Return a container's configuration as JSON."""
         return await self._client.containers.inspect_raw(container_id)

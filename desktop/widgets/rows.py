@@ -98,6 +98,8 @@ class RowModel(QAbstractTableModel, Generic[R]):
         self.layoutChanged.emit()
 
     def _ordered(self, rows: list[R]) -> list[R]:
+        if not rows:
+            return []
         key = self.columns[self._sort].key
         return sorted(rows, key=lambda row: (key(row), row.id), reverse=self._descending)
 

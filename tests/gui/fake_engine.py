@@ -95,6 +95,7 @@ class FakeEngine:
         self.installed = True
         self.serves_stats = False
         self.usage: dict[str, tuple[float, int]] = {}
+        self.samples: list[dict[str, Any]] = []
         self.log: list[tuple[bytes, bool]] = [(b"hello\n", False), (b"world\n", False)]
         self.calls: list[tuple[str, str]] = []
         self.lists = 0
@@ -239,6 +240,14 @@ class FakeEngine:
         item = self.containers_[container_id]
         return json.dumps(inspection(item)).encode()
 
+    async def top(self, container_id: str) -> tuple[list[str], list[list[str]]]:
+        """Logs."""
+        self.calls.append(("top", container_id))
+        return ["UID", "PID", "PPID", "CMD"], [
+            ["root", "71", "1", "nginx: master process"],
+            ["101", "9", "71", "worker"],
+        ]
+
     @asynccontextmanager
     async def stats(self, container_id: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """StatsDoor."""
@@ -253,6 +262,8 @@ class FakeEngine:
                 "precpu_stats": {"cpu_usage": {"total_usage": 10**9}, "system_cpu_usage": 10**9},
                 "memory_stats": {"usage": memory, "stats": {}},
             }  # fmt: skip
+            for sample in self.samples:
+                yield sample
             await asyncio.sleep(3600)
 
         yield read()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["QT_API"] = "pyside6"
@@ -136,16 +139,50 @@ async def logs(stage: Stage) -> None:
     await _detail(stage, 0)
     page = stage.desktop.containers_page
     assert page is not None
-    page.detail.search.setText("orders")
+    page.logs_tab.text.search.setText("orders")
 
 
 async def overview(stage: Stage) -> None:
     """What a container is."""
-    await _detail(stage, 1)
+    await _detail(stage, 3)
 
 
 async def inspect(stage: Stage) -> None:
     """A container's configuration."""
+    await _detail(stage, 4)
+
+
+async def stats(stage: Stage) -> None:
+    """What a container uses."""
+    stage.engine.samples = list(samples())
+    await _detail(stage, 1)
+    await asyncio.sleep(0.3)
+
+
+def samples() -> Iterator[dict[str, Any]]:
+    """Yield four minutes of figures of a busy web server."""
+    sent = read = total = 0
+    for second in range(240):
+        wave = 0.5 + 0.5 * math.sin(second / 17) + 0.35 * math.sin(second / 5.3)
+        cpu, memory = max(0.02, 0.6 * wave), 180e6 + 60e6 * math.sin(second / 60) + 4e6 * math.sin(second)
+        sent += int(2.4e6 * max(0.0, wave))
+        read += int(9e5 * max(0.0, math.sin(second / 23) - 0.6))
+        total += int(cpu * 1e9)
+        moment = datetime.fromtimestamp(1_795_000_000 + second, UTC).isoformat()
+        before = {"cpu_usage": {"total_usage": total - int(cpu * 1e9)}, "system_cpu_usage": (second + 9) * 10**9}
+        yield {
+            "read": moment, "memory_stats": {"usage": int(memory), "limit": 512 * 1024 * 1024, "stats": {}},
+            "cpu_stats": {"cpu_usage": {"total_usage": total}, "system_cpu_usage": (second + 10) * 10**9,
+                          "online_cpus": 1},
+            "precpu_stats": before, "pids_stats": {"current": 12 + second // 50},
+            "networks": {"eth0": {"rx_bytes": sent // 7, "tx_bytes": sent}},
+            "blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": read},
+                                                           {"op": "write", "value": sent // 9}]},
+        }  # fmt: skip
+
+
+async def processes(stage: Stage) -> None:
+    """What runs in a container."""
     await _detail(stage, 2)
 
 
@@ -358,6 +395,8 @@ PICTURES: tuple[tuple[str, Callable[[], FakeEngine], Play, tuple[str, ...], tupl
     ("containers-1000", many, empty, ("dark",), (WIDTH, HEIGHT)),
     ("containers-empty", FakeEngine, empty, ("light",), (WIDTH, HEIGHT)),
     ("container-logs", everyday, logs, BOTH, MIDDLE),
+    ("container-stats", everyday, stats, BOTH, (WIDTH, HEIGHT)),
+    ("container-processes", everyday, processes, ("dark",), MIDDLE),
     ("container-overview", everyday, overview, ("light",), (WIDTH, HEIGHT)),
     ("container-inspect", everyday, inspect, BOTH, (WIDTH, HEIGHT)),
     ("images", everyday, images, BOTH, (WIDTH, HEIGHT)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
@@ -126,22 +128,38 @@ async def test_the_detail_follows_the_log_searches_and_copies(stage: Stage) -> N
     await stage.loaded()
     page = page_of(stage)
     click(page.table.viewport(), cell(page, "web", 0), double=True)
-    detail = page.detail
-    await stage.until(lambda: len(detail.log.buffer) == 501)
-    assert detail.log.buffer.is_marked(500)
-    assert not detail.log.buffer.is_marked(499)
-    QTest.keyClicks(detail.search, "line 77 ")
-    assert detail.matches.text() == "1 match"
-    assert detail.log.found == 77
-    assert not detail.log.follow
-    detail.search.setText("line 4")
-    first = detail.log.found
-    QTest.keyClick(detail.search, Qt.Key.Key_Return)
-    assert detail.log.found > first
-    detail.log.copy()
+    log = page.logs_tab
+    await stage.until(lambda: len(log.view.buffer) == 501)
+    assert log.view.buffer.is_marked(500)
+    assert not log.view.buffer.is_marked(499)
+    QTest.keyClicks(log.text.search, "line 77 ")
+    assert log.text.matches.text() == "1 match"
+    assert log.view.found == 77
+    assert not log.view.follow
+    log.text.search.setText("line 4")
+    first = log.view.found
+    QTest.keyClick(log.text.search, Qt.Key.Key_Return)
+    assert log.view.found > first
+    log.view.copy()
     assert QGuiApplication.clipboard().text().startswith("line 0 of the log\nline 1 ")
-    detail.log.set_follow(True)
-    await stage.until(lambda: detail.log.verticalScrollBar().value() == detail.log.verticalScrollBar().maximum())
+    log.view.set_follow(True)
+    await stage.until(lambda: log.view.verticalScrollBar().value() == log.view.verticalScrollBar().maximum())
+
+
+@scenario
+async def test_processes_are_read_only_while_they_are_in_sight(stage: Stage) -> None:
+    await stage.loaded()
+    page = page_of(stage)
+    page.show_detail(next(item.id for item in page.model.rows() if item.name == "web"))
+    assert not [call for call in stage.engine.calls if call[0] == "top"]
+    page.detail.tabs.setCurrentIndex(2)
+    processes = page.detail.tab
+    await stage.until(lambda: processes.model.rows())  # type: ignore[attr-defined]
+    assert [row.cells[1] for row in processes.model.rows()] == ["9", "71"]  # type: ignore[attr-defined]
+    page.detail.tabs.setCurrentIndex(0)
+    read = len(stage.engine.calls)
+    await asyncio.sleep(0.1)
+    assert len(stage.engine.calls) == read
 
 
 @scenario
@@ -149,10 +167,10 @@ async def test_the_detail_shows_overview_and_inspection(stage: Stage) -> None:
     await stage.loaded()
     page = page_of(stage)
     page.show_detail(next(item.id for item in page.model.rows() if item.name == "web"))
-    page.detail.tabs.setCurrentIndex(1)
-    await stage.until(lambda: any("172.17.0.2" in item.text() for item in page.detail.overview.findChildren(QLabel)))
-    page.detail.tabs.setCurrentIndex(2)
-    await stage.until(lambda: '"Name": "/web",' in page.detail.text.buffer.text())
+    page.detail.tabs.setCurrentIndex(3)
+    await stage.until(lambda: any("172.17.0.2" in item.text() for item in page.detail.findChildren(QLabel)))
+    page.detail.tabs.setCurrentIndex(4)
+    await stage.until(lambda: '"Name": "/web",' in page.inspect_tab.view.buffer.text())
     QTest.keyClick(page.detail, Qt.Key.Key_Escape)
     assert page.detail.container_id == ""
 

@@ -20,6 +20,10 @@ from desktop.pages.containers.presenter import (
     question_about_removal,
 )
 from desktop.pages.containers.reading import Logs
+from desktop.pages.containers.tabs.inspect import InspectTab, OverviewTab
+from desktop.pages.containers.tabs.logs import LogsTab
+from desktop.pages.containers.tabs.processes import ProcessesTab
+from desktop.pages.containers.tabs.stats import StatsTab
 from desktop.state.connection import Stage
 from desktop.state.picture import CONTAINERS, Picture
 from desktop.state.stats import StatsFeed
@@ -91,7 +95,16 @@ class ContainersPage(TablePage[Row]):
         self._go_to_images = go_to_images
         self.table.set_served(CPU_COLUMN, served=False)
         self.table.set_served(MEMORY_COLUMN, served=False)
-        self.detail = ContainerDetail(presenter, scope, logs, tokens, self.show_list, self.ask_to_remove)
+        self.logs_tab = LogsTab(scope, logs, tokens)
+        self.inspect_tab = InspectTab(scope, logs, tokens)
+        sides = [
+            self.logs_tab,
+            StatsTab(scope, logs, tokens),
+            ProcessesTab(scope, logs, tokens),
+            OverviewTab(scope, logs),
+            self.inspect_tab,
+        ]
+        self.detail = ContainerDetail(presenter, sides, tokens, self.show_list, self.ask_to_remove)
         self.filter = Segments([(ALL, "All"), (RUNNING, "Running"), (STOPPED, "Stopped")])
         self.filter.chosen.connect(lambda _: self.refresh())
         self._stack = QStackedWidget()
@@ -133,7 +146,10 @@ class ContainersPage(TablePage[Row]):
 
     def go_to_search(self) -> None:
         """Go to the search of what is shown."""
-        (self.detail.search if self._stack.currentIndex() == 1 else self.search).setFocus()
+        if self._stack.currentIndex() == 1:
+            self.detail.tab.go_to_search()
+        else:
+            self.search.setFocus()
 
     def dress(self, tokens: Tokens) -> None:
         """Colour what is not coloured by the style sheet."""
@@ -212,7 +228,7 @@ class ContainersPage(TablePage[Row]):
         """Show one container."""
         self.detail.show_container(container_id)
         self._stack.setCurrentIndex(1)
-        self.detail.log.setFocus()
+        self.logs_tab.view.setFocus()
         self.update_actions()
 
     def show_list(self) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 
 class Logs(Protocol):
-    """Logs and configuration of containers."""
+    """Logs, configuration, figures and processes of containers."""
 
     def logs(self, container_id: str, *, timestamps: bool) -> AsyncIterator[tuple[bytes, bool]]:
         """Yield what a container wrote and whether to stderr, from the last lines on, and go on following."""
 
     async def inspect(self, container_id: str) -> bytes:
         """Return the configuration as JSON."""
+
+    def stats(self, container_id: str) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
+        """Open the stream of a container's figures, one object a second."""
+
+    async def top(self, container_id: str) -> tuple[list[str], list[list[str]]]:
+        """Return the columns and rows of what runs in a container."""
