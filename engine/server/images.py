@@ -226,11 +226,12 @@ class ImagesApi:
         name = request.match_info.get("name")
         names = [name] if name else request.query.getall("names", [])
         platform = self._archive_platform(request)
-        images = self._archives.plan(names, platform)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
-        await response.prepare(request)
-        async for block in self._archives.save(images, is_whole=not platform):
-            await response.write(block)
+        async with self._images.working():  # what is being sent stays, even when it is deleted meanwhile
+            images = self._archives.plan(names, platform)
+            response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
+            await response.prepare(request)
+            async for block in self._archives.save(images, is_whole=not platform):
+                await response.write(block)
         await response.write_eof()
         for record, _ in images:
             self._images.publish("save", record.id, record.id)

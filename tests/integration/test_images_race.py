@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, UnixConnector
 
 from engine.errors import NotFound
 from tests.engine_process import EngineProcess
@@ -84,3 +86,20 @@ async def test_an_image_that_is_being_deleted_is_not_found(world: ImagesWorld) -
     assert world.images.table.all() == []
     await world.load(image_archive([tar_of([("base", b"b")])], ["app:1"]))
     assert world.images.resolve(image_id).id
+
+
+async def test_an_image_that_is_being_saved_stays_until_it_is_sent(world: ImagesWorld) -> None:
+    layers = [tar_of([(name, os.urandom(20_000_000))]) for name in ("one", "two")]
+    await world.load(image_archive(layers, ["app:1"]))
+    wanted = await world.save("app:1")
+    async with (
+        world.served() as server,
+        ClientSession(connector=UnixConnector(str(server.socket))) as session,
+        session.get("http://engine/images/app:1/get") as answer,
+    ):
+        begun = await answer.content.readexactly(1000)
+        await world.remover.remove("app:1")
+        assert begun + await answer.read() == wanted
+        while world.content() != (0, 0):  # noqa: ASYNC110 - the deletion follows the answer
+            await asyncio.sleep(0.01)
+    assert world.leftovers() == []
