@@ -178,7 +178,7 @@ class Copy:
         if not is_folder:
             raise InvalidArgument("extraction point is not a directory")
         self._check_writable(place)
-        rules = UnpackRules(self._owner(), no_overwrite=self._asked["no_overwrite"])
+        rules = UnpackRules(self._owner(), no_overwrite=self._asked["no_overwrite"], has_no_umask=True)
         TreeUnpacker(Place(self._root, os.fsencode(place)), rules).unpack(reader)
 
     def _owner(self) -> tuple[int, int] | None:

@@ -20,7 +20,9 @@ from engine.wire.tarhead import Member, Source, TarError, read_members, read_spa
 
 _KEPT_FOLDERS = 64
 _MAX_TIME_NS = 2**63 - 1
-_FOLDER = os.O_PATH | os.O_DIRECTORY
+_SPECIAL_BITS = 0o1000
+_DEFAULT_RIGHTS = "system.posix_acl_default"
+_OURSELVES = (os.geteuid(), os.getegid())
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -39,11 +41,13 @@ class UnpackRules(NamedTuple):
 
     ``owner`` is (UID, GID) for all of them, without it they have the archive's unless ``keeps_owner`` is false;
     ``no_overwrite`` refuses to put a folder in the place of something else and the other way round.
+    ``has_no_umask`` says that files get just the mode that they are made with, so that it need not be set again.
     """
 
     owner: tuple[int, int] | None = None
     keeps_owner: bool = True
     no_overwrite: bool = False
+    has_no_umask: bool = False
 
 
 class Place:
@@ -59,6 +63,7 @@ class Place:
         self._title = title.rstrip("/")
         self._resolve = BENEATH if strict else IN_ROOT
         self._open: dict[bytes, int] = {}
+        self._handing_on: dict[bytes, bool] = {}
 
     def shown(self, name: bytes) -> str:
         """Return the path of a member as errors show it."""
@@ -79,8 +84,19 @@ class Place:
         self._open[name] = found
         return found
 
+    def hands_on(self, name: bytes) -> bool:
+        """Whether files in an open folder get more than they are made with: its group, or its default rights."""
+        found = self._handing_on.get(name)
+        if found is None:
+            found = self._handing_on[name] = _hands_on(self.folder(name))
+        return found
+
     def _walk(self, name: bytes) -> int:
-        return openat2(self._root, self._full(name) or b".", _FOLDER, resolve=self._resolve)
+        path = self._full(name) or b"."
+        try:
+            return openat2(self._root, path, os.O_RDONLY | os.O_DIRECTORY, resolve=self._resolve)
+        except PermissionError:  # it may be entered but not read
+            return openat2(self._root, path, os.O_PATH | os.O_DIRECTORY, resolve=self._resolve)
 
     def _full(self, name: bytes) -> bytes:
         return b"/".join(part for part in (self._path, name) if part)
@@ -105,6 +121,7 @@ class Place:
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
+        self._handing_on.clear()
 
 
 class TreeUnpacker:
@@ -143,9 +160,14 @@ class TreeUnpacker:
             return
         folder, base = _split(name)
         try:
-            exists = self._clear(member, folder, base, name)
-            self._make(member, self._place.folder(folder), base, name, reader, exists=exists)
+            if member.kind == "file":
+                self._make_file(member, folder, base, name, reader)
+            else:
+                exists = self._clear(member, folder, base, name)
+                self._make(member, self._place.folder(folder), base, name, exists=exists)
         except OSError as error:
+            if error.errno is None:  # a decompressor's
+                raise
             raise OSError(error.errno, error.strerror, self._place.shown(name)) from error
 
     def _clear(self, member: Member, folder: bytes, base: bytes, name: bytes) -> bool:
@@ -171,10 +193,7 @@ class TreeUnpacker:
             os.unlink(base, dir_fd=parent)
         return False
 
-    def _make(self, member: Member, parent: int, base: bytes, name: bytes, reader: Reader, *, exists: bool) -> None:
-        if member.kind == "file":
-            self._make_file(member, parent, base, reader)
-            return
+    def _make(self, member: Member, parent: int, base: bytes, name: bytes, *, exists: bool) -> None:
         if member.kind == "folder":
             if not exists:
                 os.mkdir(base, 0o700, dir_fd=parent)
@@ -191,16 +210,26 @@ class TreeUnpacker:
             )
         self._finish(member, parent, base)
 
-    def _make_file(self, member: Member, parent: int, base: bytes, reader: Reader) -> None:
-        descriptor = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+    def _make_file(self, member: Member, folder: bytes, base: bytes, name: bytes, reader: Reader) -> None:
+        parent = self._place.folder(folder)
+        is_exact = self._rules.has_no_umask and not self._place.hands_on(folder)
+        mode = member.mode & 0o7777
+        first_mode = mode if is_exact and mode < _SPECIAL_BITS else 0o600
+        try:
+            descriptor = os.open(base, _NEW_FILE, first_mode, dir_fd=parent)
+        except FileExistsError:
+            self._clear(member, folder, base, name)
+            parent = self._place.folder(folder)
+            descriptor = os.open(base, _NEW_FILE, first_mode, dir_fd=parent)
         try:
             _write_content(descriptor, member, reader)
             owner = self._owner(member)
-            if owner is not None:
+            if owner is not None and not (is_exact and owner == _OURSELVES):
                 os.fchown(descriptor, *owner)
             for key, value in member.xattrs.items():
                 _set_xattr(descriptor, key, value)
-            os.fchmod(descriptor, member.mode & 0o7777)
+            if mode != first_mode:
+                os.fchmod(descriptor, mode)
             mtime_ns = _bounded(member.mtime_ns)
             os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         except BaseException:
@@ -283,6 +312,16 @@ def remove_tree(name: bytes | str, parent: int) -> None:
     finally:
         os.close(descriptor)
     os.rmdir(name, dir_fd=parent)
+
+
+def _hands_on(folder: int) -> bool:
+    if os.fstat(folder).st_mode & stat.S_ISGID:
+        return True
+    try:
+        os.getxattr(folder, _DEFAULT_RIGHTS)
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.ENOTSUP)
+    return True
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
