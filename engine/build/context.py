@@ -17,13 +17,16 @@ from pathlib import Path
 import msgspec
 
 from engine.build.dockerfile.errors import DockerfileError
+from engine.build.unpack import unpack_simple
 from engine.errors import Internal, InvalidArgument, Unavailable
 from engine.runtime.rootfs import RootDir
 from engine.wire.dockerignore import IgnoreRules, read_patterns
+from engine.wire.tarhead import TarError
 
 DEFAULT_DOCKERFILE = "Dockerfile"
 _MAX_DOCKERFILE_BYTES = 16 << 20
 _STALL_S = 300.0
+_SMALL_BYTES = 1 << 20
 _HOME = Path(__file__).parents[2]
 _LIBRARIES = os.pathsep.join(
     str(Path(spec.origin).parents[1])
@@ -105,6 +108,13 @@ async def receive_context(folder: Path, source: AsyncIterator[bytes], *, keeps_o
     """
     context = Context(folder)
     context.root.mkdir(mode=0o755, parents=True)
+    context.root.chmod(0o755)
+    blocks = aiter(source)
+    if not keeps_owners:
+        first, is_whole = await _beginning(blocks)
+        if is_whole and await asyncio.to_thread(_unpacked_here, first, context):
+            return context
+        blocks = _with_first(first, blocks)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-S", "-m", "engine.build.unpack", str(context.root), str(folder / "sums")),
@@ -123,7 +133,7 @@ async def receive_context(folder: Path, source: AsyncIterator[bytes], *, keeps_o
     try:
         assert process.stdin is not None
         with suppress(BrokenPipeError, ConnectionResetError):  # it has given up; its answer says why
-            await _feed(process.stdin, source)
+            await _feed(process.stdin, blocks)
         with suppress(BrokenPipeError, ConnectionResetError):
             process.stdin.close()
         output, errors = await process.communicate()
@@ -136,16 +146,52 @@ async def receive_context(folder: Path, source: AsyncIterator[bytes], *, keeps_o
     return context
 
 
-async def _feed(target: asyncio.StreamWriter, source: AsyncIterator[bytes]) -> None:
-    blocks = aiter(source)
-    while True:
-        try:
-            async with asyncio.timeout(_STALL_S):
-                block = await anext(blocks, None)
-        except TimeoutError:
-            raise InvalidArgument(f"the context stopped: nothing came for {_STALL_S:.0f} s") from None
+async def _beginning(blocks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """Return what comes first, and whether that is everything."""
+    first = bytearray()
+    while len(first) <= _SMALL_BYTES:
+        block = await _next(blocks)
         if block is None:
-            return
+            return bytes(first), True
+        first += block
+    return bytes(first), False
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in rest:
+        yield block
+
+
+def _unpacked_here(data: bytes, context: Context) -> bool:
+    """Unpack a small plain archive without a process, which would take longer than that; whether it was possible.
+
+    What is compressed may be of any size, so it goes to a process.
+    """
+    if data[257:262] != b"ustar":
+        return False
+    try:
+        result = unpack_simple(data, str(context.root), str(context.folder / "sums"))
+    except TarError as error:
+        raise InvalidArgument(f"Error processing tar file(exit status 1): {error}") from error
+    except OSError as error:
+        raise Unavailable(f"unpacking the context: {error.strerror}") from error
+    if result is None:
+        shutil.rmtree(context.root)
+        context.root.mkdir(mode=0o755)
+    return result is not None
+
+
+async def _next(blocks: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        async with asyncio.timeout(_STALL_S):
+            return await anext(blocks, None)
+    except TimeoutError:
+        raise InvalidArgument(f"the context stopped: nothing came for {_STALL_S:.0f} s") from None
+
+
+async def _feed(target: asyncio.StreamWriter, blocks: AsyncIterator[bytes]) -> None:
+    while (block := await _next(blocks)) is not None:
         target.write(block)
         await target.drain()
 

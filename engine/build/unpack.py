@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -93,11 +94,20 @@ class _Exact:
             pass
 
 
-class ContextUnpacker:
-    """Writes members beneath the current root."""
+class NotSimple(Exception):
+    """An archive that only a process whose root the folder is may unpack."""
 
-    def __init__(self, sums: BinaryIO, *, keeps_owners: bool = False) -> None:
+
+class ContextUnpacker:
+    """Writes members beneath ``root``.
+
+    Unless ``root`` is the process's own, folders that it has not made itself are refused with NotSimple: then no
+    link that was planted can be followed.
+    """
+
+    def __init__(self, sums: BinaryIO, *, keeps_owners: bool = False, root: bytes = b"/") -> None:
         """Write digests into ``sums``: the digest, a space, the path, a zero byte."""
+        self._root = root
         self._sums = sums
         self._keeps_owners = keeps_owners
         self._made: set[bytes] = {b""}
@@ -119,15 +129,18 @@ class ContextUnpacker:
         source.drain()
         for name, time_ns in reversed(self._times.items()):
             with suppress(FileNotFoundError, NotADirectoryError):
-                os.utime(b"/" + name, ns=(time_ns, time_ns), follow_symlinks=False)
+                os.utime(self._root + name, ns=(time_ns, time_ns), follow_symlinks=False)
 
     def _make_folders(self, folder: bytes) -> None:
         walked = b""
         for part in folder.split(b"/"):
             walked = walked + b"/" + part if walked else part
             if walked not in self._made:
-                with suppress(FileExistsError):
-                    os.mkdir(b"/" + walked, 0o755)
+                try:
+                    os.mkdir(self._root + walked, 0o755)
+                except FileExistsError:
+                    if self._root != b"/":
+                        raise NotSimple from None
                 self._made.add(walked)
 
     def _clear(self, path: bytes, *, keep_folder: bool = False) -> bool:
@@ -145,7 +158,7 @@ class ContextUnpacker:
         return False
 
     def _write(self, member: Member, name: bytes, source: _Exact, digest: hashlib._Hash) -> None:
-        path = b"/" + name
+        path = self._root + name
         time_ns = member.mtime_ns // _SECOND_NS * _SECOND_NS
         if member.kind == "file":
             self._clear(path)
@@ -160,7 +173,10 @@ class ContextUnpacker:
             self._clear(path)
             os.symlink(member.link, path)
         elif member.kind == "hardlink":
-            target = b"/" + clean(member.link)
+            link = clean(member.link)
+            if self._root != b"/" and link.rpartition(b"/")[0] not in self._made:
+                raise NotSimple
+            target = self._root + link
             if target != path:
                 self._clear(path)
                 try:
@@ -248,6 +264,20 @@ def _head(member: Member) -> bytes:
 
 def _shown(path: bytes) -> str:
     return os.fsdecode(path).__repr__()
+
+
+def unpack_simple(data: bytes, root: str, sums_path: str) -> dict[str, object] | None:
+    """Unpack a small archive within the calling process; None when it is for a process of its own.
+
+    Raises TarError, OSError, or what a decompressor raises.
+    """
+    try:
+        with open(sums_path, "wb") as sums:
+            unpacker = ContextUnpacker(sums, root=os.fsencode(root) + b"/")
+            unpacker.unpack(_Exact(io.BytesIO(data)))
+    except NotSimple:
+        return None
+    return {"size": unpacker.size, "files": unpacker.files}
 
 
 def main(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.bigimage import REPOSITORY, Registry
+from tests.bench.builds import builds, many_steps, one_changed_file
 from tests.bench.names import names
 from tests.bench.sides import Side
 
@@ -285,6 +286,9 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "push": (_commits("push"), True),
     "many": (many, True),
     "names": (names, False),
+    "builds": (builds, True),
+    "context": (one_changed_file, True),
+    "steps": (many_steps, True),
     "network": (_networks("network"), False),
     "three_networks": (_networks("three_networks"), False),
     "stats": (_crowd("stats"), False),
