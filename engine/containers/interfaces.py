@@ -64,11 +64,13 @@ class ImageSource(Protocol):
 class Sandbox:
     """A container's network while it runs: endpoints by network name and the published ports as they are.
 
-    ``hosts`` are lines for /etc/hosts (address, names). ``netns_path`` is bound to the namespace.
+    ``hosts`` are lines for /etc/hosts (address, names). ``netns_path`` is bound to the namespace. ``namespace`` is a
+    descriptor of an empty one that is to be used instead of a new one; it stays its owner's.
     """
 
     container_id: str
     netns_path: Path | None
+    namespace: int = -1
     endpoints: dict[str, EndpointSettings] = field(default_factory=dict)
     ports: PortMap = field(default_factory=dict)
 
@@ -107,6 +109,9 @@ class Networks(Protocol):
 
     def write_files(self, record: ContainerRecord, sandbox: Sandbox, directory: Path) -> None:
         """Write ``hosts``, ``hostname`` and ``resolv.conf`` for a container into ``directory``."""
+
+    def mend_files(self, record: ContainerRecord, directory: Path) -> None:
+        """At start, after ``restore``: bring a running container's files in line with its networks (blocking)."""
 
     def check_exists(self, network_ref: str) -> None:
         """Raise NotFound, with moby's text, for a network that does not exist, InvalidArgument for an ambiguous ID."""

@@ -78,10 +78,16 @@ class ContainerManager:
                 self._lifecycle.take_over(container, verdict.pid, started_ns(verdict.pid))
         known = {record.id for record in records}
         await asyncio.to_thread(sweep, self._launcher.paths, known, alive, self._launcher.cgroup_parent)
-        await self._networks.restore([item.record for item in containers if verdicts[item.id].outcome == "running"])
+        running = [item.record for item in containers if verdicts[item.id].outcome == "running"]
+        await self._networks.restore(running)
+        await asyncio.to_thread(self._mend_files, running)
         for container in containers:
             await self._settle(container, verdicts[container.id])
         self._lifecycle.spawn(empty_trash(self._launcher.paths), "emptying the trash")
+
+    def _mend_files(self, records: list[ContainerRecord]) -> None:
+        for record in records:
+            self._networks.mend_files(record, self._launcher.paths.data(record.id))
 
     async def _settle(self, container: Container, verdict: Verdict) -> None:
         record = container.record

@@ -146,6 +146,13 @@ def follow_change(
     files.rewrite_unless_edited(directory / "resolv.conf", _resolv_conf(record, item, settings))
 
 
+def mend(record: ContainerRecord, item: Attachment, settings: NetworkSettings, directory: Path) -> None:
+    """Make a running container's own lines in hosts those of its networks, and resolv.conf what it should be."""
+    names = files.host_names(record.config.hostname, record.config.domainname)
+    files.settle_hosts(directory / "hosts", names, own_addresses(item))
+    files.rewrite_unless_edited(directory / "resolv.conf", _resolv_conf(record, item, settings))
+
+
 def _texts(endpoint: Endpoint | None) -> list[str]:
     if endpoint is None:
         return []

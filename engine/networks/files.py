@@ -66,6 +66,19 @@ def edit_hosts(path: Path, *, remove: Collection[tuple[str, str]], add: Iterable
         raise Unavailable(f"cannot change {path}: {error.strerror}") from error
 
 
+def settle_hosts(path: Path, names: str, addresses: Sequence[str]) -> None:
+    """Make the lines of a hosts file that have these names exactly those of ``addresses``, in place."""
+    try:
+        lines = path.read_text(errors="surrogateescape").splitlines()
+        mine = [line for line in lines if line.partition("\t")[2].strip() == names]
+        wanted = [f"{address}\t{names}" for address in addresses]
+        if names and mine != wanted:
+            kept = [line for line in lines if line not in mine]
+            _write_in_place(path, "".join(f"{line}\n" for line in [*kept, *wanted]))
+    except OSError as error:
+        raise Unavailable(f"cannot change {path}: {error.strerror}") from error
+
+
 def readdress_hosts(path: Path, names: str, address: str) -> None:
     """Give the line of a hosts file that has these names another address, in place; raises Unavailable."""
     try:
@@ -278,7 +291,9 @@ def rewrite_unless_edited(path: Path, text: str) -> None:
     """Change a file in place, since a running container has it mounted, unless the container has changed it."""
     mark = path.with_name(f"{path.name}.hash")
     try:
-        if mark.exists() and mark.read_text() == _digest(path.read_bytes()):
+        if mark.exists() and (mark.read_text() == _digest(before := path.read_bytes())):
+            if before == text.encode(errors="surrogateescape"):
+                return
             _write_in_place(path, text)
             write_atomically(mark, _digest(text.encode(errors="surrogateescape")))
     except OSError as error:

@@ -263,14 +263,14 @@ class NetworkManager:
         if item is None:
             return
         if not item.is_host:
-            await self._connect(item)
+            await self._connect(item, sandbox.namespace)
         for endpoint in item.endpoints:
             self.announce(item, endpoint, "connect")
 
-    async def _connect(self, item: Attachment) -> None:
+    async def _connect(self, item: Attachment, given: int) -> None:
         item.ruled = True
         wirings = [endpoint.wiring for endpoint in item.endpoints if endpoint.wiring is not None]
-        made = await self._fabric.connect(wirings, item.ports)
+        made = await self._fabric.connect(wirings, item.ports, given)
         try:
             if self._world.attachments.get(item.container_id) is not item or item.netns_fd < 0:
                 raise Conflict("the container was taken down while its network was made")
@@ -365,6 +365,16 @@ class NetworkManager:
                 if child_id == record.id:
                     names = legacylinks.names_of(alias, record)
                     files.readdress_hosts(directory.parent / parent.id / "hosts", names, endpoint.ip_address)
+
+    def mend_files(self, record: ContainerRecord, directory: Path) -> None:
+        """At start: complete what an engine that was killed had begun with a running container's files."""
+        item = self._world.attachments.get(record.id)
+        if item is None or not any(containerfiles.has_names(endpoint) for endpoint in item.endpoints):
+            return
+        try:
+            containerfiles.mend(record, item, self._settings, directory)
+        except PortsideError as error:
+            _log.warning("files of container %s are not in line with its networks: %s", record.name, error.message)
 
     # While a container runs
 

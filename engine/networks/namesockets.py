@@ -14,11 +14,27 @@ from ipaddress import IPv4Address
 
 from engine.errors import NotSupported, PortsideError, Unavailable
 from engine.runtime import syscalls
+from engine.runtime.netlink import Message
 from engine.runtime.netns import CLONE_NEWNET
-from engine.runtime.nftables import Nftables, NftablesError
+from engine.runtime.nftmessages import (
+    DESTINATION_ADDRESS,
+    DESTINATION_PORT,
+    LOCAL_IN,
+    LOCAL_OUT,
+    PRIORITY_MANGLE,
+    PRIORITY_RAW,
+    SOURCE_ADDRESS,
+    SOURCE_PORT,
+    NftSocket,
+    build_filter_chain,
+    build_port_rewriting,
+    build_table,
+    build_table_removal,
+)
 
 NAME_SERVER = IPv4Address("127.0.0.11")
-_TABLE = "ip portside-names"
+_TABLE = "portside-names"
+_DNS = 53
 _BACKLOG = 128
 
 
@@ -111,48 +127,43 @@ def _bind(kind: int, port: int) -> socket.socket:
 
 def _translate_port_53(udp: int, tcp: int, *, fresh: bool) -> None:
     """In the namespace: let port 53 of the name server's address lead to these ports, whatever did before."""
-    rules = build_rules(udp, tcp)
-    # A table that is deleted costs 10 ms when the library closes; mostly there is none.
-    scripts = [f"create table {_TABLE}\n{rules}"] if fresh else []
-    scripts.append(f"add table {_TABLE}\ndelete table {_TABLE}\n{rules}")
-    library = Nftables()
-    try:
-        for number, script in enumerate(scripts):
-            try:
-                library.run(script)
-            except NftablesError as error:
-                if number == len(scripts) - 1:
-                    raise NotSupported(
-                        f"the kernel does not take the name server's rules: {error.message}",
-                        hint="it needs nf_tables for family ip",
-                    ) from error
-            else:
-                return
-    finally:
-        library.close()
+    with NftSocket() as netfilter:
+        try:
+            if fresh:
+                try:
+                    netfilter.commit(build_table(_TABLE, exclusive=True), *build_rules(udp, tcp))
+                except FileExistsError:
+                    pass  # the container was on a network before
+                else:
+                    return
+            # Making it first lets the removal of a table that is not there pass.
+            netfilter.commit(
+                build_table(_TABLE), build_table_removal(_TABLE), build_table(_TABLE), *build_rules(udp, tcp)
+            )
+        except OSError as error:
+            raise NotSupported(
+                f"the kernel does not take the name server's rules: {error.filename}: {error.strerror}",
+                hint="it needs nf_tables for family ip",
+            ) from error
 
 
-def build_rules(udp: int, tcp: int) -> str:
-    """Return the rules of a container's namespace, as nft's script.
+def build_rules(udp: int, tcp: int) -> list[Message]:
+    """Return the chains and rules of a container's namespace: questions go to our ports, answers come from 53.
 
     Ports are rewritten in each packet instead of by NAT: that needs no connection tracking, which would cost
     memory and time in each namespace. Where a container's own rules track connections, they see the real port.
     """
-    address = f"ip saddr {NAME_SERVER}"
-    return f"""\
-table {_TABLE} {{
-  chain questions {{
-    type filter hook output priority raw; policy accept;
-    ip daddr {NAME_SERVER} udp dport 53 udp dport set {udp}
-    ip daddr {NAME_SERVER} tcp dport 53 tcp dport set {tcp}
-  }}
-  chain answers {{
-    type filter hook input priority mangle; policy accept;
-    {address} udp sport {udp} udp sport set 53
-    {address} tcp sport {tcp} tcp sport set 53
-  }}
-}}
-"""
+    made = [
+        build_filter_chain(_TABLE, "questions", LOCAL_OUT, PRIORITY_RAW),
+        build_filter_chain(_TABLE, "answers", LOCAL_IN, PRIORITY_MANGLE),
+    ]
+    for protocol, port in ((socket.IPPROTO_UDP, udp), (socket.IPPROTO_TCP, tcp)):
+        to, back = (DESTINATION_ADDRESS, NAME_SERVER.packed), (SOURCE_ADDRESS, NAME_SERVER.packed)
+        made += [
+            build_port_rewriting(_TABLE, "questions", protocol, to, (DESTINATION_PORT, _DNS), port),
+            build_port_rewriting(_TABLE, "answers", protocol, back, (SOURCE_PORT, port), _DNS),
+        ]
+    return made
 
 
 def _translate(error: OSError) -> Unavailable:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 from msgspec import UNSET
@@ -23,6 +25,8 @@ from engine.wire.booleans import parse_go_bool
 from engine.wire.filters import Filters, match_labels, match_pattern, parse_filters
 from engine.wire.times import parse_moment
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 PREDEFINED = ("bridge", "host", "none", "default")
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 _PRUNE_FILTERS = ("label", "label!", "until")
@@ -78,6 +82,7 @@ class NetworksApi:
         """Serve ``networks``."""
         self._networks = networks
         self._connections = connections
+        self._changes: set[asyncio.Task[Any]] = set()
 
     def routes(self) -> list[Route]:
         """Return the operations."""
@@ -121,24 +126,24 @@ class NetworksApi:
         body = await decode_body(request, NetworkCreateRequest, optional=True)
         if api_version(request) < _ENABLE_IPV4_SINCE:
             body.enable_ipv4 = UNSET
-        return json_response(NetworkCreateResponse(id=await self._networks.create(body)), status=201)
+        return json_response(NetworkCreateResponse(id=await self._whole(self._networks.create(body))), status=201)
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """``NetworkConnect``: 200."""
         body = await decode_body(request, NetworkConnectRequest, optional=True)
         settings = body.endpoint_config or EndpointSettings()
-        await self._connections.connect(body.container, request.match_info["id"], settings)
+        await self._whole(self._connections.connect(body.container, request.match_info["id"], settings))
         return empty_response(200)
 
     async def disconnect(self, request: web.Request) -> web.StreamResponse:
         """``NetworkDisconnect``: 200."""
         body = await decode_body(request, NetworkDisconnectRequest, optional=True)
-        await self._connections.disconnect(body.container, request.match_info["id"], force=body.force)
+        await self._whole(self._connections.disconnect(body.container, request.match_info["id"], force=body.force))
         return empty_response(200)
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         """``NetworkDelete``: 204; 403 for the predefined ones and those in use."""
-        await self._networks.remove(request.match_info["id"])
+        await self._whole(self._networks.remove(request.match_info["id"]))
         return empty_response()
 
     async def unlink(self, request: web.Request) -> web.StreamResponse:
@@ -164,8 +169,20 @@ class NetworksApi:
             wanted = match_labels(filters.get("label", ()), network.labels)
             return wanted and not (refused and match_labels(refused, network.labels))
 
-        removed = await self._networks.prune(accepts)
+        removed = await self._whole(self._networks.prune(accepts))
         return json_response(NetworksPruneReport(networks_deleted=removed or None))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do a change to its end though its client may go: half of it is nothing that could be left."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._changes.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.debug("a change of networks failed: %s", task.exception())
 
 
 def find(networks: list[NetworkInspect], network_ref: str) -> NetworkInspect:

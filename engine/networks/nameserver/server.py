@@ -285,28 +285,29 @@ class Server:
         if engine is not None:
             self.seen_engine = True
             self.engines[engine] = b""
-            self.loop.first.add(engine.fileno())  # who asks after a change must hear of it
+            self.loop.first.add(engine.fileno())
             self.loop.watch(engine, IN, lambda events: self.command(engine))
 
     def command(self, engine: _socket.socket) -> None:
-        """Take one packet of an engine."""
-        try:
-            data, control, _, _ = engine.recvmsg(CONTROL_LIMIT, _socket.CMSG_SPACE(2 * 4))
-        except BlockingIOError:
-            return
-        except OSError:
-            data, control = b"", []
-        if not data:
-            self.lose(engine)
-            return
-        self.engines[engine] += data[1:]
-        if data[:1] == b"+":
-            return
-        whole, self.engines[engine] = self.engines[engine], b""
-        fds = []
-        for _, _, block in control:
-            fds += [int.from_bytes(block[at : at + 4], sys.byteorder) for at in range(0, len(block) - 3, 4)]
-        self.obey(engine, marshal.loads(whole), fds)
+        """Take all packets that an engine has sent: who asks after a change must hear of it."""
+        while engine.fileno() >= 0:
+            try:
+                data, control, _, _ = engine.recvmsg(CONTROL_LIMIT, _socket.CMSG_SPACE(2 * 4))
+            except BlockingIOError:
+                return
+            except OSError:
+                data, control = b"", []
+            if not data:
+                self.lose(engine)
+                return
+            self.engines[engine] += data[1:]
+            if data[:1] == b"+":
+                continue
+            whole, self.engines[engine] = self.engines[engine], b""
+            fds = []
+            for _, _, block in control:
+                fds += [int.from_bytes(block[at : at + 4], sys.byteorder) for at in range(0, len(block) - 3, 4)]
+            self.obey(engine, marshal.loads(whole), fds)
 
     def obey(self, engine: _socket.socket, command: tuple[Any, ...], fds: list[int]) -> None:
         """Do what an engine says."""

@@ -140,3 +140,17 @@ def test_announcements() -> None:
     assert is_foreign_change([announced(12, "t"), announced(6, "nat")], "t") == (False, False)
     assert is_foreign_change([announced(2, "t")], "t") == (False, True)
     assert is_foreign_change(None, "t") == (True, True)
+
+
+def test_each_bridge_gets_its_rules() -> None:
+    passage = Passage(("psd-1", "br-1"), "portside:t")
+    script = plan_changes(DOCKER, "ip", passage).splitlines()
+    assert [line.partition("filter ")[2].partition(" comment")[0] for line in script if "accept" in line] == [
+        line
+        for bridge in ("psd-1", "br-1")
+        for line in (
+            script[0].partition("filter ")[2].partition("iifname")[0] + f'iifname "{bridge}" counter accept',
+            script[0].partition("filter ")[2].partition("iifname")[0] + f'oifname "{bridge}" counter accept',
+        )
+    ]
+    assert sum("return" in line for line in script) == 2

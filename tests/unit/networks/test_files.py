@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import InvalidArgument
+from engine.errors import InvalidArgument, Unavailable
 from engine.networks import files
 
 
@@ -115,3 +115,36 @@ def test_shared_files_are_one(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("y")
     assert (tmp_path / "b").read_text() == "y"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_own_lines_of_a_hosts_file_are_settled_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1\tlocalhost\n10.0.0.2\tweb\n10.0.1.2\tweb\n10.9.9.9\tother\n")
+    inode = path.stat().st_ino
+    files.settle_hosts(path, "web", ["10.0.0.2"])
+    assert path.read_text() == "127.0.0.1\tlocalhost\n10.9.9.9\tother\n10.0.0.2\tweb\n"
+    assert path.stat().st_ino == inode
+    before = path.stat().st_mtime_ns
+    files.settle_hosts(path, "web", ["10.0.0.2"])
+    assert path.stat().st_mtime_ns == before
+
+
+def test_lines_come_and_go_without_touching_what_others_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1\tlocalhost\n10.0.0.2\tweb\nmine mine\n")
+    files.edit_hosts(path, remove=[("10.0.0.2", "web")], add=[("10.0.1.2", "web")])
+    assert path.read_text() == "127.0.0.1\tlocalhost\nmine mine\n10.0.1.2\tweb\n"
+    files.readdress_hosts(path, "web", "10.0.3.3")
+    assert path.read_text().endswith("10.0.3.3\tweb\n")
+    with pytest.raises(Unavailable, match="cannot change"):
+        files.edit_hosts(tmp_path / "nowhere", remove=[], add=[])
+
+
+def test_resolv_conf_is_rewritten_unless_the_container_has_changed_it(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    files.write_unless_edited(path, "nameserver 192.0.2.1\n")
+    files.rewrite_unless_edited(path, "nameserver 127.0.0.11\n")
+    assert path.read_text() == "nameserver 127.0.0.11\n"
+    path.write_text("nameserver 192.0.2.9\n")
+    files.rewrite_unless_edited(path, "nameserver 192.0.2.1\n")
+    assert path.read_text() == "nameserver 192.0.2.9\n"
