@@ -87,6 +87,10 @@ class PipeReader:
 
     def copy_to(self, target: int, size: int) -> int:
         """Write the next ``size`` bytes to an open file, from pipe to file without a detour; return how many came."""
+        if size <= len(self._buffer):
+            _write_all(target, self._buffer[:size])
+            self._buffer = self._buffer[size:]
+            return size
         left = size
         while left:
             if self._is_plain and not self._buffer and left >= _SPLICE_FROM_BYTES:

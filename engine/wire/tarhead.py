@@ -235,19 +235,18 @@ def read_sparse_map(source: Source, limit: int) -> tuple[list[tuple[int, int]], 
 
 
 def _check(member: Member, flag: bytes) -> None:
-    name = os.fsdecode(member.name)
     if not member.kind:
-        raise TarError(f"{name!r}: unhandled tar header type {flag!r}")
+        raise TarError(f"{os.fsdecode(member.name)!r}: unhandled tar header type {flag!r}")
     if member.kind == "file" and member.name.endswith(b"/"):
         member.kind = "folder"
     if member.kind != "file":
         member.size = 0
     if not 0 <= member.size < _MAX_SIZE:
-        raise TarError(f"{name!r}: invalid size {member.size}")
+        raise TarError(f"{os.fsdecode(member.name)!r}: invalid size {member.size}")
     if not (0 <= member.uid < 1 << 32 and 0 <= member.gid < 1 << 32):
-        raise TarError(f"{name!r}: invalid owner {member.uid}:{member.gid}")
+        raise TarError(f"{os.fsdecode(member.name)!r}: invalid owner {member.uid}:{member.gid}")
     if b"\0" in member.name or b"\0" in member.link:
-        raise TarError(f"{name!r}: a name with a zero byte")
+        raise TarError(f"{os.fsdecode(member.name)!r}: a name with a zero byte")
 
 
 def _read_extension(source: Source, size: int) -> bytes:
