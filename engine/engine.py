@@ -39,6 +39,7 @@ from engine.containers.networking import ContainerNetworking
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
+from engine.containers.remapping import Remapping
 from engine.containers.snapshots import ContainerSnapshots
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
@@ -68,6 +69,7 @@ from engine.runtime.host import probe_host
 from engine.runtime.inotify import Inotify
 from engine.runtime.mounts import Mounter, make_shared
 from engine.runtime.spec import SpecDefaults
+from engine.runtime.usernamespaces import read_map
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
 from engine.server.archive import ArchiveApi
@@ -159,6 +161,7 @@ class Engine:
         self._volumes = VolumeManager(config.data_root / "volumes", self._database, self._events)
         specs = ContainerSpecs(self._paths, self._host, _spec_defaults(config), index.find)
         self._copies = Copies()
+        self._remapping = self._remap(config, index)
         launcher = Launcher(
             self._paths,
             config.instance,
@@ -170,6 +173,7 @@ class Engine:
             self._volumes,
             specs,
             self._copies,
+            self._remapping,
         )
         store = ContainerStore(self._database)
         announce = ContainerEvents(self._events)
@@ -262,6 +266,11 @@ class Engine:
             self._mounter,
             Host("linux", go_arch()),
         )
+
+    def _remap(self, config: EngineConfig, index: ContainerIndex) -> Remapping | None:
+        """Return what shows containers their files under ``userns-remap``."""
+        mapping = read_map(config.userns_remap) if config.userns_remap else None
+        return Remapping(mapping, self._paths, self._images.layers.root, index.find) if mapping else None
 
     def _image_name(self, record: ContainerRecord) -> str:
         """Return what the list calls a container's image: its name as long as that means the same image."""
@@ -396,6 +405,8 @@ class Engine:
         except PortsideError as error:
             log.warning("networks are not closed in order: %s", error.message)
         self._forwarding.close()
+        if self._remapping is not None:
+            self._remapping.close()
         self._inotify.close()
         self._copies.close()
         self._mounter.close()
@@ -474,6 +485,7 @@ def _create_defaults(config: EngineConfig, runtimes: RuntimeCatalog) -> CreateDe
         log=LogConfig(type=config.log_driver, config=dict(config.log_options)),
         shm_size_bytes=config.default_shm_size_bytes,
         ulimits=config.default_ulimits,
+        remaps=bool(config.userns_remap),
     )
 
 

@@ -22,7 +22,7 @@ DOCKERS = frozenset(
         "host-gateway-ip", "host-gateway-ips", "ip6tables", "ip-forward-no-drop", "ipv6", "log-format",
         "max-download-attempts", "metrics-addr", "network-control-plane-mtu",
         "node-generic-resources", "raw-logs", "rootless", "selinux-enabled", "storage-opts",
-        "swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path", "userns-remap",
+        "swarm-default-advertise-addr", "userland-proxy", "userland-proxy-path",
     }
 )  # fmt: skip
 """Keys that Docker has and Portside lacks."""

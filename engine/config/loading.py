@@ -15,6 +15,7 @@ from engine.config.settings import DEFAULT_CONFIG_FILE, LOG_LEVELS, ConfigError,
 from engine.config.values import KEYS
 from engine.containers.logoptions import check_log_options
 from engine.errors import PortsideError
+from engine.runtime.usernamespaces import read_map
 
 _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--host", "hosts", "where to listen, repeatable"),
@@ -30,6 +31,7 @@ _FLAGS: tuple[tuple[str, str, str], ...] = (
     ("--insecure-registry", "insecure-registries", "registry without (valid) TLS, repeatable"),
     ("--bip", "bip", "address and prefix length of the default bridge"),
     ("--default-address-pool", "default-address-pools", "base=CIDR,size=N, repeatable"),
+    ("--userns-remap", "userns-remap", "user (and group) whose ranges in /etc/subuid and /etc/subgid containers get"),
     ("--runtime", "default-runtime", "OCI runtime: auto, crun or runc"),
 )
 
@@ -133,6 +135,11 @@ def check_files(config: EngineConfig) -> None:
             raise ConfigError(f"runtimes: {name}: {setting.path} is not there or cannot be run")
     if config.init_path is not None and not os.access(config.init_path, os.X_OK):
         raise ConfigError(f"init-path: {config.init_path} is not there or cannot be run")
+    if config.userns_remap:
+        try:
+            read_map(config.userns_remap)
+        except PortsideError as error:
+            raise ConfigError(f"userns-remap: {error.message}", hint=error.hint) from error
     if config.seccomp_profile is not None:
         try:
             profile = json.loads(config.seccomp_profile.read_text(encoding="utf-8"))

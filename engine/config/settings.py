@@ -85,6 +85,7 @@ class EngineConfig:
     init_path: Path | None = None
     no_new_privileges: bool = False
     seccomp_profile: Path | None = None
+    userns_remap: str = ""
     cdi_folders: tuple[Path, ...] = (Path("/etc/cdi"), Path("/var/run/cdi"))
     features: dict[str, bool] = field(default_factory=dict)
     max_concurrent_downloads: int = 3

@@ -248,6 +248,7 @@ KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "init-path": ("init_path", _path),
     "no-new-privileges": ("no_new_privileges", _boolean),
     "seccomp-profile": ("seccomp_profile", _path),
+    "userns-remap": ("userns_remap", _text),
     "cdi-spec-dirs": ("cdi_folders", _folders),
     "features": ("features", _features),
     "max-concurrent-downloads": ("max_concurrent_downloads", _number(1, 100)),

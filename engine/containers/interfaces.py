@@ -70,9 +70,9 @@ class Sandbox:
 
     container_id: str
     netns_path: Path | None
-    namespace: int = -1
     endpoints: dict[str, EndpointSettings] = field(default_factory=dict)
     ports: PortMap = field(default_factory=dict)
+    namespace: int = -1
 
 
 class Networks(Protocol):

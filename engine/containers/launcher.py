@@ -25,14 +25,17 @@ from engine.containers.interfaces import ImageSource, Networks, Sandbox, Volumes
 from engine.containers.logreceivers import check_receiver
 from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
+from engine.containers.remapping import Remapping
 from engine.errors import Internal, NotFound, Unavailable
 from engine.model.execution import ExecCreateRequest
 from engine.model.record import ContainerRecord, MountRecord
-from engine.runtime import cgroups, cgrouptree, conmon
+from engine.runtime import cgroups, cgrouptree, conmon, netns
 from engine.runtime.conmon import Launch, launched
 from engine.runtime.drivers import OciRuntime, RuntimeCatalog
 from engine.runtime.mounts import Mounter, unmount
+from engine.runtime.spec import Remapped
 from engine.runtime.subpath import bind_subpath, release_subpaths
+from engine.runtime.usernamespaces import Namespaces
 
 _CREATE_TIMEOUT_S = 60.0
 _HOOKS_MARK = "hooks"
@@ -56,6 +59,7 @@ class Specs(Protocol):
         cgroup: str,
         runtime: OciRuntime,
         mounts: Sequence[MountSource],
+        remapped: Remapped | None = None,
     ) -> dict[str, Any]:
         """Fill the mounted root file system and return ``config.json``."""
 
@@ -84,8 +88,10 @@ class Launcher:
         volumes: Volumes,
         specs: Specs,
         copies: Copies,
+        remapping: Remapping | None = None,
     ) -> None:
         """Wire the parts; makes the folders that all containers share (blocking)."""
+        self._remapping = remapping
         self.paths = paths
         self.conmon = conmon_path
         self.cgroup_parent = cgroup_parent
@@ -176,13 +182,17 @@ class Launcher:
         """
         bundle = self.paths.bundle(record.id)
         runtime = self.runtime(record)
+        namespaces = await asyncio.to_thread(self._remapping.open, record) if self._remapping is not None else None
+        if namespaces is not None:
+            sandbox.namespace = namespaces.network
+        remapped = self._remapped(record, namespaces)
         connecting = asyncio.ensure_future(self._networks.connect(sandbox))
         try:
             await asyncio.to_thread(self._make_bundle, record)
             files = asyncio.to_thread(self._networks.write_files, record, sandbox, self.paths.data(record.id))
-            await asyncio.gather(self._mount_root(record), files)
-            mounts = await self._mount_sources(record)
-            spec = await self._specs.container(record, sandbox, self.cgroup(record), runtime, mounts)
+            await asyncio.gather(self._mount_root(record, remapped), files)
+            mounts = await self._mount_sources(record, remapped)
+            spec = await self._specs.container(record, sandbox, self.cgroup(record), runtime, mounts, remapped)
             await asyncio.to_thread(_write_spec, bundle, spec)
             await connecting
             pid = await self._create(record, runtime, bundle, saved, fresh=bool(mounts) and not self._root_shared)
@@ -191,12 +201,16 @@ class Launcher:
             await asyncio.gather(connecting, asyncio.ensure_future(saved), return_exceptions=True)
             raise
         finally:
+            if namespaces is not None:
+                namespaces.close()
             if any(mount.subpath or mount.type == "image" for mount in record.mounts):
                 # The process has its own mounts by now.
                 await asyncio.to_thread(release_subpaths, self.paths.subpaths(record.id))
         # The process has its own mount of its root: here it would only make every later start longer, since the
         # runtime reads the whole table of mounts.
-        self._mounter.unmount_soon(self.paths.merged(record.id))
+        (self._remapping.mounter if self._remapping and remapped else self._mounter).unmount_soon(
+            self.paths.merged(record.id)
+        )
         on_created(bundle)
         return pid
 
@@ -209,16 +223,29 @@ class Launcher:
         bundle.mkdir(mode=0o711)
         (self.paths.exits / record.id).unlink(missing_ok=True)
 
-    async def _mount_root(self, record: ContainerRecord) -> None:
+    def _remapped(self, record: ContainerRecord, namespaces: Namespaces | None) -> Remapped | None:
+        if self._remapping is None or namespaces is None:
+            return None
+        return Remapped(
+            user_path=netns.path_of(namespaces.user),
+            mapping=self._remapping.mapping,
+            files_dir=self._remapping.place(self.paths.data(record.id)),
+        )
+
+    async def _mount_root(self, record: ContainerRecord, remapped: Remapped | None = None) -> None:
         lower = self._images.lower_dirs(record.image_id) if record.image_id else []
-        await self._mounter.mount_overlay(
-            [self.paths.init_layer, *lower],
-            self.paths.upper(record.id),
-            self.paths.work(record.id),
+        place: Callable[[Path], Path] = lambda path: path  # noqa: E731 - nothing is shifted
+        mounter = self._mounter
+        if self._remapping is not None and remapped is not None:
+            place, mounter = self._remapping.place, self._remapping.mounter
+        await mounter.mount_overlay(
+            [place(path) for path in (self.paths.init_layer, *lower)],
+            place(self.paths.upper(record.id)),
+            place(self.paths.work(record.id)),
             self.paths.merged(record.id),
         )
 
-    async def _mount_sources(self, record: ContainerRecord) -> list[MountSource]:
+    async def _mount_sources(self, record: ContainerRecord, remapped: Remapped | None = None) -> list[MountSource]:
         sources: list[MountSource] = []
         for number, mount in enumerate(record.mounts):
             source = Path(mount.source)
@@ -226,6 +253,8 @@ class Launcher:
                 source = await self._volumes.mount(
                     mount.name, record.id, destination=mount.destination, read_write=mount.read_write
                 )
+                if self._remapping is not None and remapped and not self._volumes.is_mounted_on_use(mount.name):
+                    source = self._remapping.place(source)
             elif mount.type == "bind":
                 source = await asyncio.to_thread(prepare_bind, mount)
             elif mount.type == "image":

@@ -44,6 +44,7 @@ class CreateDefaults:
     ipc_mode: str = "private"
     cgroupns_mode: str = ""
     ulimits: tuple[Ulimit, ...] = ()
+    remaps: bool = False
 
 
 FindContainer = Callable[[str], ContainerRecord]
@@ -90,6 +91,8 @@ def build_record(
     work.warnings.extend(_mount_warnings(host_config, api_version))
     validate.check_host_config(host_config, host)
     work.warnings.extend(verify_resources(host_config, host))
+    if defaults.remaps:
+        validate.check_remapped(host_config)
     _check_runtime(host_config, defaults)
     if not ipv4_forwarding and host_config.network_mode not in ("host", "none"):
         work.warnings.append("IPv4 forwarding is disabled. Networking will not work.")

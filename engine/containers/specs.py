@@ -26,6 +26,7 @@ from engine.runtime.rootfs import RootDir
 from engine.runtime.seccomp import SeccompCache
 from engine.runtime.spec import (
     ExecInputs,
+    Remapped,
     SourcedMount,
     SpecDefaults,
     SpecInputs,
@@ -33,6 +34,7 @@ from engine.runtime.spec import (
     build_exec_process,
     build_spec,
 )
+from engine.runtime.usernamespaces import acting_as
 from engine.runtime.users import ResolvedUser, resolve_user
 
 DEFAULT_SHM_BYTES = 64 * 1024 * 1024
@@ -63,13 +65,16 @@ class ContainerSpecs:
         cgroup: str,
         runtime: OciRuntime,
         mounts: Sequence[SourcedMount],
+        remapped: Remapped | None = None,
     ) -> dict[str, Any]:
         """Fill the mounted root file system and return ``config.json``.
 
         Raises InvalidArgument for an unknown user, Conflict for a joined container that does not run.
         """
         joined = {kind: self._joined(record, kind) for kind in ("ipc", "pid")}
-        return await asyncio.to_thread(self._build, record, sandbox, cgroup, runtime, mounts, joined)
+        if self._host.apparmor and apparmor_profile(record, self._defaults) == self._defaults.apparmor_profile:
+            await asyncio.to_thread(apparmor.ensure_loaded, self._defaults.apparmor_profile)
+        return await asyncio.to_thread(self._build, record, sandbox, cgroup, runtime, mounts, joined, remapped)
 
     def _joined(self, record: ContainerRecord, kind: str) -> ContainerRecord | None:
         mode = record.host_config.ipc_mode if kind == "ipc" else record.host_config.pid_mode
@@ -101,6 +106,20 @@ class ContainerSpecs:
         runtime: OciRuntime,
         mounts: Sequence[SourcedMount],
         joined: dict[str, ContainerRecord | None],
+        remapped: Remapped | None,
+    ) -> dict[str, Any]:
+        with acting_as(remapped.mapping.root if remapped else None):
+            return self._build_inside(record, sandbox, cgroup, runtime, mounts, joined, remapped)
+
+    def _build_inside(
+        self,
+        record: ContainerRecord,
+        sandbox: Sandbox,
+        cgroup: str,
+        runtime: OciRuntime,
+        mounts: Sequence[SourcedMount],
+        joined: dict[str, ContainerRecord | None],
+        remapped: Remapped | None,
     ) -> dict[str, Any]:
         rootfs = self._paths.merged(record.id)
         for item in mounts:
@@ -113,7 +132,7 @@ class ContainerSpecs:
         inputs = SpecInputs(
             record=record,
             rootfs=rootfs,
-            files_dir=self._paths.data(record.id),
+            files_dir=remapped.files_dir if remapped else self._paths.data(record.id),
             user=user,
             cgroups_path=cgroup,
             host=self._host,
@@ -121,12 +140,11 @@ class ContainerSpecs:
             netns_path=sandbox.netns_path,
             ipc_path=f"/proc/{ipc.state.pid}/ns/ipc" if ipc else None,
             pid_path=f"/proc/{pid.state.pid}/ns/pid" if pid else None,
-            shm_path=self._shm(record, ipc),
+            shm_path=self._shm(record, ipc, remapped),
+            remapped=remapped,
             data_root=self._paths.data_root,
             defaults=self._defaults,
         )
-        if self._host.apparmor and apparmor_profile(record, self._defaults) == self._defaults.apparmor_profile:
-            apparmor.ensure_loaded(self._defaults.apparmor_profile)
         spec = build_spec(inputs)
         if runtime.binary.kind == "crun":
             profile = spec["linux"].get("seccomp")
@@ -144,7 +162,7 @@ class ContainerSpecs:
             except NotADirectoryError:
                 raise InvalidArgument(f"Cannot mkdir: {folder} is not a directory") from None
 
-    def _shm(self, record: ContainerRecord, ipc: ContainerRecord | None) -> Path | None:
+    def _shm(self, record: ContainerRecord, ipc: ContainerRecord | None, remapped: Remapped | None) -> Path | None:
         """Return the tmpfs that a shareable container has on the host, made now, or a joined one's."""
         if ipc is not None:
             return None if ipc.host_config.ipc_mode == "host" else self._paths.shm(ipc.id)
@@ -154,7 +172,8 @@ class ContainerSpecs:
         path.mkdir(mode=0o700, exist_ok=True)
         size = record.host_config.shm_size or DEFAULT_SHM_BYTES
         flags = syscalls.MS_NOEXEC | syscalls.MS_NOSUID | syscalls.MS_NODEV
-        syscalls.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={size}")
+        owner = ",uid={},gid={}".format(*remapped.mapping.root) if remapped else ""
+        syscalls.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={size}{owner}")
         return path
 
     def created(self, record: ContainerRecord, state_dir: Path) -> None:

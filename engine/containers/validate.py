@@ -137,6 +137,21 @@ def check_host_config(host_config: HostConfig, host: HostFacts) -> None:
     _check_security(host_config, host)
 
 
+def check_remapped(host_config: HostConfig) -> None:
+    """Check what a container that gets a user namespace cannot have."""
+    if host_config.userns_mode == "host":
+        return
+    if host_config.privileged:
+        raise InvalidArgument(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host "
+            "namespace when running privileged mode"
+        )
+    if host_config.network_mode == "host":
+        raise InvalidArgument("cannot share the host's network namespace when user namespaces are enabled")
+    if host_config.pid_mode == "host":
+        raise InvalidArgument("cannot share the host PID namespace when user namespaces are enabled")
+
+
 def _check_devices(host_config: HostConfig) -> None:
     for mapping in host_config.devices or []:
         if not mapping.path_on_host.startswith("/"):

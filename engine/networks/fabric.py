@@ -165,9 +165,12 @@ class Fabric:
 
     # Containers
 
-    async def connect(self, wirings: Sequence[Wiring], ports: Sequence[PublishedPort]) -> int:
-        """Make a wired namespace with its ports published; return a descriptor that the caller closes."""
-        return await self._plumbing.connect(wirings, ports)
+    async def connect(self, wirings: Sequence[Wiring], ports: Sequence[PublishedPort], given: int = -1) -> int:
+        """Make a wired namespace with its ports published; return a descriptor that the caller closes.
+
+        ``given`` is a descriptor of an empty namespace that is to be used.
+        """
+        return await self._plumbing.connect(wirings, ports, given)
 
     async def attach(self, namespace: Path, wiring: Wiring, routes: Sequence[tuple[Address, Address]]) -> None:
         """Give a running container one more interface and these default routes."""

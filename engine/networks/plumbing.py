@@ -43,6 +43,7 @@ class Tools:
 @dataclass
 class _Job:
     wirings: Sequence[Wiring] | None = None
+    given: int = -1
     work: Callable[[Tools], Any] | None = None
     add: Sequence[PublishedPort] = ()
     remove: Sequence[PublishedPort] = ()
@@ -70,12 +71,14 @@ class Plumbing:
         """Run ``work`` in the thread, after all that was asked for before and before all that comes later."""
         return cast("T", await self._submit(_Job(work=work)))
 
-    async def connect(self, wirings: Sequence[Wiring], ports: Sequence[PublishedPort]) -> int:
+    async def connect(self, wirings: Sequence[Wiring], ports: Sequence[PublishedPort], given: int = -1) -> int:
         """Make a wired namespace and publish its ports; returns a descriptor of it that the caller closes.
+
+        ``given`` is a descriptor of an empty namespace that is to be used.
 
         When the caller is cancelled the namespace goes away again; its ports have to be unpublished.
         """
-        return cast("int", await self._submit(_Job(wirings=wirings, add=ports)))
+        return cast("int", await self._submit(_Job(wirings=wirings, given=given, add=ports)))
 
     async def publish(self, ports: Sequence[PublishedPort]) -> None:
         """Put ports into the rules."""
@@ -180,7 +183,7 @@ class Plumbing:
                 if job.work is not None:
                     job.result = job.work(tools)
                 elif job.wirings is not None:
-                    job.fd = tools.wirer.new_namespace(job.wirings)
+                    job.fd = tools.wirer.new_namespace(job.wirings, job.given)
             except PortsideError as error:
                 job.failure = error
         done = [job for job in batch if job.failure is None]

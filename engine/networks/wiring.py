@@ -59,11 +59,14 @@ class Wirer:
         self._links = links
         self._has_ipv6 = (PROC_NET / "ipv6").is_dir()
 
-    def new_namespace(self, wirings: Sequence[Wiring]) -> int:
-        """Make a namespace with its loopback and these interfaces; return a descriptor that the caller closes."""
+    def new_namespace(self, wirings: Sequence[Wiring], given: int = -1) -> int:
+        """Make a namespace with its loopback and these interfaces; return a descriptor that the caller closes.
+
+        ``given`` is a descriptor of an empty namespace that is to be used.
+        """
         settled = [_settle_isolation(wiring) for wiring in wirings]
         try:
-            with netns.new_namespace() as fd:
+            with netns.new_namespace() if given < 0 else netns.given_namespace(given) as fd:
                 try:
                     with netlink.NetlinkSocket() as inner:
                         inner.request(netlink.build_link_up(1))

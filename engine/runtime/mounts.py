@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine.errors import Internal, NotSupported, Unavailable
 from engine.runtime import syscalls
+from engine.runtime.usernamespaces import acting_as
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,13 @@ UNSHARED = "index=off,redirect_dir=off,metacopy=off"
 class Mounter:
     """Mounts and unmounts overlays; every call is safe to repeat."""
 
-    def __init__(self, layers_root: Path) -> None:
-        """``layers_root`` is the folder that the lower directories' short names are relative to."""
+    def __init__(self, layers_root: Path, owner: tuple[int, int] | None = None) -> None:
+        """``layers_root`` is the folder that the lower directories' short names are relative to.
+
+        ``owner`` is whom the overlay writes as where its folders are shown with shifted IDs.
+        """
         self._root = layers_root
+        self._owner = owner
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mounter", initializer=self._enter)
 
     def _enter(self) -> None:
@@ -51,7 +56,8 @@ class Mounter:
         options = f"lowerdir={names},upperdir={upper},workdir={work},{UNSHARED}"
         target.mkdir(mode=0o711, parents=True, exist_ok=True)
         try:
-            syscalls.mount("overlay", str(target), "overlay", 0, options)
+            with acting_as(self._owner):
+                syscalls.mount("overlay", str(target), "overlay", 0, options)
         except OSError as error:
             if error.errno == errno.ENODEV:
                 raise NotSupported("this kernel has no overlayfs", hint="load the module overlay") from error

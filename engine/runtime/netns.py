@@ -49,6 +49,13 @@ def new_namespace() -> Iterator[int]:
 
 
 @contextmanager
+def given_namespace(given: int) -> Iterator[int]:
+    """Be in the namespace behind a descriptor (this thread only); yields another one, which the caller closes."""
+    with inside(path_of(given)):
+        yield os.dup(given)
+
+
+@contextmanager
 def inside(path: Path) -> Iterator[None]:
     """Be in the namespace behind ``path`` (this thread only). Raises as ``new_namespace`` does."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -23,6 +23,7 @@ from engine.runtime.apparmor import DEFAULT_PROFILE
 from engine.runtime.host import DEFAULT_SYSCTLS, UNLIMITED, HostFacts
 from engine.runtime.security import SecurityOptions, parse_security_options
 from engine.runtime.specmounts import MountInputs, build_mounts
+from engine.runtime.usernamespaces import IdMap
 from engine.runtime.users import ResolvedUser
 
 OCI_VERSION = "1.0.2"
@@ -76,6 +77,18 @@ class SpecDefaults:
 
 
 @dataclass(frozen=True)
+class Remapped:
+    """What is particular to a container with a user namespace.
+
+    ``user_path`` is the namespace's, ``files_dir`` that of hosts, hostname and resolv.conf with shifted IDs.
+    """
+
+    user_path: Path
+    mapping: IdMap
+    files_dir: Path
+
+
+@dataclass(frozen=True)
 class SpecInputs:
     """All that the configuration of one container is made of.
 
@@ -97,6 +110,7 @@ class SpecInputs:
     pid_path: Path | str | None = None
     shm_path: Path | None = None
     data_root: Path | None = None
+    remapped: Remapped | None = None
     defaults: SpecDefaults = field(default_factory=SpecDefaults)
 
 
@@ -124,6 +138,10 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
     }
     if propagation:
         linux["rootfsPropagation"] = propagation
+    if inputs.remapped is not None:
+        mapping = inputs.remapped.mapping
+        for key, ranges in (("uidMappings", mapping.uids), ("gidMappings", mapping.gids)):
+            linux[key] = [{"containerID": item.inside, "hostID": item.outside, "size": item.count} for item in ranges]
     linux["devices"], linux["resources"]["devices"] = _devices(host_config)
     for key, paths, default in (
         ("maskedPaths", host_config.masked_paths, [*MASKED_PATHS, *host.thermal_paths]),
@@ -301,6 +319,8 @@ def _init_program(inputs: SpecInputs) -> Path | None:
 def _namespaces(inputs: SpecInputs) -> list[dict[str, str]]:
     host_config = inputs.record.host_config
     found = [{"type": "mount"}]
+    if inputs.remapped is not None:
+        found.append({"type": "user", "path": os.fspath(inputs.remapped.user_path)})
     if inputs.netns_path is not None:
         found.append({"type": "network", "path": os.fspath(inputs.netns_path)})
     if host_config.uts_mode != "host":
@@ -327,7 +347,8 @@ def _sysctls(inputs: SpecInputs) -> dict[str, str]:
     if mode != "host" and not mode.startswith("container:") and inputs.netns_path is not None:
         for name, value in DEFAULT_SYSCTLS.items():
             # The range of groups cannot be set by a user namespace that has not all of them.
-            if name in inputs.host.sysctls and not (inputs.host.user_namespace and name.endswith("group_range")):
+            has_user_namespace = inputs.host.user_namespace or inputs.remapped is not None
+            if name in inputs.host.sysctls and not (has_user_namespace and name.endswith("group_range")):
                 values[name] = value
     if record.config.domainname and record.host_config.uts_mode != "host":
         values["kernel.domainname"] = record.config.domainname

@@ -27,6 +27,12 @@ CLONE_NEWNS = 0x20000
 
 MOUNT_ATTR_RDONLY = 0x1
 _SYS_MOUNT_SETATTR = 442  # the same number on every architecture
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_AT_EMPTY_PATH = 0x1000
+MOUNT_ATTR_IDMAP = 0x100000
+_CAPABILITIES_V3 = 0x20080522
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _PR_SET_PDEATHSIG = 1
@@ -69,6 +75,34 @@ def make_read_only(target: str) -> None:
         _SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted)
     )
     _check(found, target)
+
+
+def mount_idmapped(source: str, target: str, user_namespace: int) -> None:
+    """Mount ``source`` once more at ``target`` with its IDs shifted as in the namespace behind a descriptor.
+
+    open_tree(2), mount_setattr(2) and move_mount(2), kernel 5.12.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    tree = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
+    _check(min(tree, 0), source)
+    try:
+        wanted = _MountAttr(MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+        size = ctypes.sizeof(wanted)
+        _check(_libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(wanted), size), source)
+        place = os.fsencode(target)
+        _check(_libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, place, _MOVE_MOUNT_F_EMPTY_PATH), target)
+    finally:
+        os.close(tree)
+
+
+def set_file_ids(uid: int, gid: int) -> None:
+    """Set whom files of the calling thread belong to (setfsuid(2)), keeping its capabilities."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_V3, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(header, sets), "capget")
+    _libc.setfsgid(gid)
+    _libc.setfsuid(uid)  # takes away what concerns files where it leaves root
+    _check(_libc.capset(header, sets), "capset")
 
 
 def unshare(flags: int) -> None:

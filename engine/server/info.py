@@ -164,6 +164,8 @@ class InfoSource:
             found.append(f"name=seccomp,profile={config.seccomp_profile or 'builtin'}")
         if self._host.cgroups.version == 2 and self._host.cgroups.namespaces:
             found.append("name=cgroupns")
+        if config.userns_remap:
+            found.append("name=userns")
         if config.no_new_privileges:
             found.append("name=no-new-privileges")
         return found

@@ -92,6 +92,7 @@ ACCEPTED: dict[str, tuple[Any, str, Any]] = {
     "init-path": ("/sbin/tini", "init_path", Path("/sbin/tini")),
     "no-new-privileges": (True, "no_new_privileges", True),
     "seccomp-profile": ("/etc/seccomp.json", "seccomp_profile", Path("/etc/seccomp.json")),
+    "userns-remap": ("default", "userns_remap", "default"),
     "cdi-spec-dirs": (["/etc/cdi"], "cdi_folders", (Path("/etc/cdi"),)),
     "features": ({"buildkit": True, "cdi": False}, "features", {"buildkit": True, "cdi": False}),
     "max-concurrent-downloads": (5, "max_concurrent_downloads", 5),
