@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from engine.build.dockerfile.errors import DockerfileError
-from engine.build.unpack import unpack_simple
+from engine.build.unpack import GONE, unpack_simple
 from engine.errors import Internal, InvalidArgument, Unavailable
 from engine.runtime.rootfs import RootDir
 from engine.wire.dockerignore import IgnoreRules, read_patterns
@@ -59,7 +59,10 @@ class Context:
             with suppress(FileNotFoundError):
                 for item in (self.folder / "sums").read_bytes().split(b"\0"):
                     digest, _, name = item.partition(b" ")
-                    self._sums[name] = digest.decode()
+                    if digest == GONE:
+                        self._sums.pop(name, None)
+                    else:
+                        self._sums[name] = digest.decode()
         return self._sums
 
     def dockerfile(self, name: str) -> tuple[str, str]:
@@ -98,19 +101,23 @@ class Context:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-async def receive_context(folder: Path, source: AsyncIterator[bytes], *, keeps_owners: bool = False) -> Context:
+async def receive_context(
+    folder: Path, source: AsyncIterator[bytes], *, keeps_owners: bool = False, is_delta: bool = False
+) -> Context:
     """Unpack an archive that arrives into ``folder``, which is made; return the context.
 
-    Everything belongs to root unless ``keeps_owners``.
+    Everything belongs to root unless ``keeps_owners``. With ``is_delta`` the folder holds an earlier context, which
+    the archive changes.
 
     Raises InvalidArgument for a damaged archive or one that stops, Unavailable when the disk is full. A failure
     and cancelling leave what is there to the caller, who deletes the folder.
     """
     context = Context(folder)
-    context.root.mkdir(mode=0o755, parents=True)
-    context.root.chmod(0o755)
+    if not is_delta:
+        context.root.mkdir(mode=0o755, parents=True)
+        context.root.chmod(0o755)
     blocks = aiter(source)
-    if not keeps_owners:
+    if not keeps_owners and not is_delta:
         first, is_whole = await _beginning(blocks)
         if is_whole and await asyncio.to_thread(_unpacked_here, first, context):
             return context
@@ -119,6 +126,7 @@ async def receive_context(folder: Path, source: AsyncIterator[bytes], *, keeps_o
         sys.executable,
         *("-S", "-m", "engine.build.unpack", str(context.root), str(folder / "sums")),
         *(("keep",) if keeps_owners else ()),
+        *(("delta",) if is_delta else ()),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

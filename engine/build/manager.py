@@ -19,6 +19,7 @@ import msgspec
 from engine.build.build import Build, Shared
 from engine.build.cache import BuildCache, Committer
 from engine.build.context import Context, receive_context
+from engine.build.contexts import KeptContexts
 from engine.build.dockerfile.arguments import BuildArguments, platform_arguments
 from engine.build.dockerfile.errors import DockerfileError
 from engine.build.dockerfile.instructions import Copy, Label, Run
@@ -43,7 +44,7 @@ from engine.model.image import ImageConfig
 from engine.model.system import AuthConfig
 from engine.runtime.mounts import Mounter
 from engine.wire.references import is_image_id, parse_reference
-from engine.wire.times import format_ns
+from engine.wire.times import format_ns, parse_duration
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Builder:
         self._shared = Shared()
         self._changesets = Changesets(images.layers, images.blobs)
         self._mounts_root = paths.data_root / "build" / "mounts"
+        self._contexts = KeptContexts(paths.data_root / "build" / "contexts")
         self._mounts_root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.cache_limit_bytes = max(_LEAST_CACHE_BYTES, shutil.disk_usage(paths.data_root).total // 10)
         images.keeper = cache
@@ -101,9 +103,22 @@ class Builder:
             await asyncio.shield(workspace.close())
             give_back_memory()
 
-    async def receive(self, workspace: Workspace, source: AsyncIterator[bytes]) -> Context:
-        """Unpack a context that arrives; raises InvalidArgument for a damaged one, Unavailable for a full disk."""
-        return await receive_context(workspace.folder / "context", source)
+    async def receive(
+        self, workspace: Workspace, source: AsyncIterator[bytes], key: str = "", base: str = ""
+    ) -> Context:
+        """Unpack a context that arrives; raises InvalidArgument for a damaged one, Unavailable for a full disk.
+
+        With ``base`` what arrives are changes of the context that was kept by ``key``; raises Conflict when that
+        is not here any more.
+        """
+        folder = workspace.folder / "context"
+        if base:
+            await asyncio.to_thread(self._contexts.take, key, base, folder)
+        return await receive_context(folder, source, is_delta=bool(base))
+
+    async def keep_context(self, context: Context, key: str) -> str:
+        """Keep a context for the next build; return the ID that changes of it are sent with."""
+        return await asyncio.to_thread(self._contexts.keep, key, context)
 
     async def build(
         self, options: BuildOptions, context: Context, name: str, text: str, workspace: Workspace, send: Progress
@@ -218,6 +233,7 @@ class Builder:
             }
             for record in self.cache.all()
         ]
+        shown += await asyncio.to_thread(self._contexts.usage)
         return shown + await asyncio.to_thread(cache_mounts, self._mounts_root)
 
     def _shared_chains(self) -> set[str]:
@@ -252,6 +268,10 @@ class Builder:
         if not limits and not set(filters) - {"until", "unused-for"}:
             busy = {name for name, count in self._shared.mounts_in_use.items() if count}
             gone, bytes_ = await asyncio.to_thread(remove_cache_mounts, self._mounts_root, filters, busy)
+            names += gone
+            freed += bytes_
+            age_ns = max([parse_duration(value) for values in filters.values() for value in values], default=0)
+            gone, bytes_ = await asyncio.to_thread(self._contexts.prune, age_ns)
             names += gone
             freed += bytes_
         self._images.events.publish("builder", "prune", "", {"reclaimed": str(freed)})

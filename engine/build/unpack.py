@@ -1,11 +1,12 @@
 """Unpacking a build context while it arrives: run as a program of its own, chrooted into the context's folder.
 
-``python -m engine.build.unpack FOLDER SUMS [keep]`` reads an archive (tar, plain or compressed) from standard input,
-and writes what Docker counts of each member (its head without times, and its content) as a digest into the file
-``SUMS``. It prints one JSON line: ``{"size": BYTES, "files": N}`` or ``{"error": "…"}``.
+``python -m engine.build.unpack FOLDER SUMS [keep] [delta]`` reads an archive (tar, plain or compressed) from
+standard input, and writes what Docker counts of each member (its head without times, and its content) as a digest
+into the file ``SUMS``. It prints one JSON line: ``{"size": BYTES, "files": N}`` or ``{"error": "…"}``.
 
 Files have whole seconds and belong to root, as COPY leaves them (with ``keep`` to whom the archive says, as ADD
-leaves what it unpacks): so a layer can take them by a link.
+leaves what it unpacks): so a layer can take them by a link. With ``delta`` the folder holds an earlier context: the
+archive has what has changed, and in a member of a name that no file can have, what was removed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _SECOND_NS = 1_000_000_000
 _CAPABILITY = b"security.capability"
 _FLAGS = {"file": b"0", "hardlink": b"1", "symlink": b"2", "folder": b"5"}
 _DEVICES = {stat.S_IFCHR: b"3", stat.S_IFBLK: b"4", stat.S_IFIFO: b"6"}
-_MAX_NAME = 255
+REMOVED = b"../removed"
+GONE = b"-"
 
 
 class _Peeked:
@@ -105,9 +107,12 @@ class ContextUnpacker:
     link that was planted can be followed.
     """
 
-    def __init__(self, sums: BinaryIO, *, keeps_owners: bool = False, root: bytes = b"/") -> None:
+    def __init__(
+        self, sums: BinaryIO, *, keeps_owners: bool = False, is_delta: bool = False, root: bytes = b"/"
+    ) -> None:
         """Write digests into ``sums``: the digest, a space, the path, a zero byte."""
         self._root = root
+        self._is_delta = is_delta
         self._sums = sums
         self._keeps_owners = keeps_owners
         self._made: set[bytes] = {b""}
@@ -118,6 +123,9 @@ class ContextUnpacker:
     def unpack(self, source: _Exact) -> None:
         """Write everything; raises TarError or OSError."""
         for member in read_members(source):
+            if self._is_delta and member.name == REMOVED:
+                self._remove(b"".join(bytes(part) for part in source.parts(member.size)))
+                continue
             name = clean(member.name)
             folder = name.rpartition(b"/")[0]
             if folder not in self._made:
@@ -143,10 +151,17 @@ class ContextUnpacker:
                         raise NotSimple from None
                 self._made.add(walked)
 
+    def _remove(self, names: bytes) -> None:
+        for item in filter(None, names.split(b"\0")):
+            name = clean(item)
+            if name:
+                self._clear(self._root + name)
+                self._sums.write(GONE + b" " + name + b"\0")
+
     def _clear(self, path: bytes, *, keep_folder: bool = False) -> bool:
         try:
             info = os.lstat(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         if not stat.S_ISDIR(info.st_mode):
             os.unlink(path)
@@ -284,12 +299,13 @@ def main(arguments: list[str]) -> int:
     """Unpack; the archive's faults go to stdout as JSON, exit code 1."""
     folder, sums_path, *words = arguments
     try:
-        with open(sums_path, "wb") as sums, open(0, "rb", buffering=0, closefd=False) as raw:
+        is_delta = "delta" in words
+        with open(sums_path, "ab" if is_delta else "wb") as sums, open(0, "rb", buffering=0, closefd=False) as raw:
             source = _Exact(_Peeked(raw))  # type: ignore[arg-type]
             os.chroot(folder)
             os.chdir("/")
             os.umask(0)
-            unpacker = ContextUnpacker(sums, keeps_owners="keep" in words)
+            unpacker = ContextUnpacker(sums, keeps_owners="keep" in words, is_delta=is_delta)
             unpacker.unpack(source)
             sums.flush()
         result: dict[str, object] = {"size": unpacker.size, "files": unpacker.files}

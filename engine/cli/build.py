@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import os
 import secrets as random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.cli.build_context import LocalContext, is_archive, only_dockerfile, open_context
+from engine.cli.build_memory import BuildMemory, Sent
 from engine.cli.build_progress import Display, choose_display, excerpt
 from engine.cli.command import Command
 from engine.cli.console import STDIN
@@ -22,7 +23,7 @@ from engine.cli.flags import Flag, Parsed
 from engine.cli.limit_values import parse_memory_swap, parse_ulimit
 from engine.cli.quantities import human_size
 from engine.client.build import BuildError, BuildMessage, StepEvent
-from engine.errors import InvalidArgument, PortsideError
+from engine.errors import Conflict, InvalidArgument, PortsideError
 from engine.wire.references import parse_reference
 
 if TYPE_CHECKING:
@@ -47,17 +48,27 @@ async def run_build(session: Session, parsed: Parsed) -> int:
         quiet=parsed.on("quiet"),
         explains=parsed.on("explain"),
     )
-    stream = session.client.build.build(
-        source.blocks(),
-        query,
-        repeated=repeated,
-        credentials=session.config.all_credentials(),
-        secrets=_secrets(parsed.items("secret")),
-        agents=_agents(parsed.items("ssh")),
-    )
+    secrets, agents = _secrets(parsed.items("secret")), _agents(parsed.items("ssh"))
+    memory = None
+    if source.local is not None and not source.local.extra:
+        memory = BuildMemory(session.environ, str(session.endpoint), source.local.folder)
     result = _Result()
+
+    def start(base: str) -> Stream[BuildMessage]:
+        return session.client.build.build(
+            source.blocks(),
+            query,
+            repeated=repeated,
+            credentials=session.config.all_credentials(),
+            secrets=secrets,
+            agents=agents,
+            context_key=memory.key if memory else "",
+            context_base=base,
+        )
+
     try:
-        await _show(stream, display, result)
+        await _show(await _opened(start, memory, source.local), display, result)
+        _remember(memory, source.local, result)
     except BaseException:
         display.finish(failed=True)
         raise
@@ -74,14 +85,41 @@ def _check_progress(parsed: Parsed) -> None:
         raise CommandError(f"invalid progress mode {parsed.text('progress')}: one of {', '.join(_PROGRESS)}")
 
 
+async def _opened(
+    start: Callable[[str], Stream[BuildMessage]], memory: BuildMemory | None, local: LocalContext | None
+) -> Stream[BuildMessage]:
+    """Return the build's stream, its context sent: what has changed, or everything when nobody remembers."""
+    sent = memory.read() if memory is not None else Sent()
+    if memory is not None and local is not None and sent.context:
+        local.base = sent.entries
+        memory.forget()
+        stream = start(sent.context)
+        try:
+            await stream.open()
+        except Conflict:
+            local.base = None
+        else:
+            return stream
+    stream = start("")
+    await stream.open()
+    return stream
+
+
+def _remember(memory: BuildMemory | None, local: LocalContext | None, result: _Result) -> None:
+    if memory is not None and local is not None and result.context:
+        memory.write(Sent(result.context, local.settled()))
+
+
 class _Result:
     """What a build's output says about its outcome."""
 
     def __init__(self) -> None:
         self.image_id = ""
+        self.context = ""
         self.error: BuildError | None = None
 
     def take(self, message: BuildMessage) -> None:
+        self.context = message.context or self.context
         if message.aux and isinstance(message.aux.get("ID"), str):
             self.image_id = message.aux["ID"]
         elif message.stream.startswith("sha256:"):

@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,9 +31,22 @@ from engine.wire.tarencode import (
 )
 
 IGNORE_FILE = ".dockerignore"
+_REMOVED = b"../removed"
+_RACY_NS = 2_000_000_000
 _BLOCK = 1 << 20
 _KINDS = {stat.S_IFCHR: CHARACTER, stat.S_IFBLK: BLOCK, stat.S_IFIFO: PIPE}
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+
+
+Facts = tuple[int, int, int, int, int]
+"""What tells whether a file has changed: mode, size, times of content and of the rest, inode."""
+
+
+def facts_of(info: os.stat_result) -> Facts:
+    """Return a file's facts; of a folder only its mode counts."""
+    if stat.S_ISDIR(info.st_mode):
+        return info.st_mode, 0, 0, 0, 0
+    return info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino
 
 
 @dataclass
@@ -45,6 +58,8 @@ class LocalContext:
     text: str
     rules: IgnoreRules
     extra: dict[str, bytes] = field(default_factory=dict)
+    base: Mapping[str, Facts] | None = None
+    seen: dict[str, Facts] = field(default_factory=dict)
     sent_bytes: int = 0
 
     def why_ignored(self, path: str) -> str:
@@ -52,7 +67,8 @@ class LocalContext:
         return self.rules.why(path.strip("/"))
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """Yield the tar."""
+        """Yield the tar; with ``base`` only what is different from it, and what is not there any more."""
+        self.seen = {}
         pieces = _batched(self._pieces())
         while (block := await asyncio.to_thread(next, pieces, None)) is not None:
             self.sent_bytes += len(block)
@@ -63,10 +79,25 @@ class LocalContext:
         for name, data in self.extra.items():
             yield encode_member(os.fsencode(name), FILE, mode=0o600, size=len(data), mtime_s=now_s)
             yield data + padding(len(data))
+        entries = list(self._entries("", str(self.folder)))
+        self.seen = {path: facts_of(info) for path, info in entries}
+        base = self.base
+        if base is not None:
+            gone = b"".join(os.fsencode(path) + b"\0" for path in base if path not in self.seen)
+            yield encode_member(_REMOVED, FILE, mode=0o600, size=len(gone)) + gone + padding(len(gone))
         links: dict[tuple[int, int], bytes] = {}
-        for path, info in self._entries("", str(self.folder)):
-            yield from _member(self.folder, path, info, links)
+        always = (IGNORE_FILE, self.dockerfile)  # the engine may have hidden them
+        for path, info in entries:
+            if base is None or path in always or base.get(path) != self.seen[path]:
+                yield from _member(self.folder, path, info, links)
         yield END
+
+    def settled(self) -> dict[str, Facts]:
+        """Return what was sent; what is so new that it may have changed while it was read has facts of no file."""
+        newest = time.time_ns() - _RACY_NS
+        return {
+            path: facts if max(facts[2], facts[3]) < newest else (0, 0, 0, 0, 0) for path, facts in self.seen.items()
+        }
 
     def _entries(self, beneath: str, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         with os.scandir(folder) as entries:

@@ -57,6 +57,7 @@ class BuildMessage(msgspec.Struct, kw_only=True, rename="camel"):
     error_detail: BuildError | None = None
     vertex: int = 0
     step: StepEvent | None = None
+    context: str = ""
 
 
 class CachePruneReport(Body):
@@ -82,9 +83,13 @@ class BuildApi:
         credentials: Mapping[str, AuthConfig] | None = None,
         secrets: Mapping[str, bytes] | None = None,
         agents: Mapping[str, str] | None = None,
+        context_key: str = "",
+        context_base: str = "",
     ) -> Stream[BuildMessage]:
         """Build an image (ImageBuild) of a tar; ``repeated`` are ``t`` and ``extrahosts``.
 
+        Our engine keeps a context that has a ``context_key`` and tells its ID (``context`` of a message); with that
+        as ``context_base`` the tar needs to have only what has changed. Raises Conflict when it is not kept any more.
         Closing the stream ends the build. An error is the last message; what the engine refuses at once raises.
         """
         headers = {"Content-Type": "application/x-tar", "X-Portside-Build": "1"}
@@ -100,6 +105,11 @@ class BuildApi:
             )
         if agents:
             headers["X-Portside-Agents"] = _header(dict(agents))
+
+        if context_key:
+            headers["X-Portside-Context"] = context_key
+        if context_base:
+            headers["X-Portside-Base"] = context_base
 
         async def connect() -> tuple[OpenResponse, Decoder[BuildMessage]]:
             response = await self._connection.open_stream(

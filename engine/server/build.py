@@ -24,7 +24,7 @@ from engine.build.options import BuildOptions
 from engine.build.records import describe
 from engine.build.remote import fetch_context
 from engine.build.workspace import Workspace
-from engine.errors import Internal, InvalidArgument, NotFound, NotSupported, PortsideError
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotSupported, PortsideError
 from engine.model.resources import Ulimit
 from engine.model.system import AuthConfig
 from engine.server.http import JsonStream, Route, api_version, json_response, query_bool, query_int
@@ -39,6 +39,8 @@ T = TypeVar("T")
 DETAILS = "X-Portside-Build"
 SECRETS = "X-Portside-Secrets"
 AGENTS = "X-Portside-Agents"
+CONTEXT = "X-Portside-Context"
+BASE = "X-Portside-Base"
 _BLOCK = 1 << 18
 _MAX_TAGS = 1000
 _PRUNE_FILTERS = frozenset(
@@ -83,7 +85,10 @@ class BuildApi:
         try:
             async with self._builder.workspace() as workspace:
                 context, name, text = await self._source(request, options, workspace, output)
-                image_id = await self._builder.build(options, context, name, text, workspace, output.send)
+                try:
+                    image_id = await self._builder.build(options, context, name, text, workspace, output.send)
+                finally:
+                    await self._keep(request, context, output)
         except PortsideError as error:
             if not await output.fail(error):
                 raise
@@ -92,13 +97,25 @@ class BuildApi:
         await output.stream.response.write_eof()
         return output.stream.response
 
+    async def _keep(self, request: web.Request, context: Context, output: _Output) -> None:
+        """Keep the context when the client says by what name; tell it how the next build may refer to it."""
+        key = request.headers.get(CONTEXT, "")
+        if key and not request.query.get("remote", ""):
+            output.context = await asyncio.shield(self._builder.keep_context(context, key))
+
     async def _source(
         self, request: web.Request, options: BuildOptions, workspace: Workspace, output: _Output
     ) -> tuple[Context, str, str]:
         """Return the context, and the name and text of the Dockerfile."""
         remote = request.query.get("remote", "")
         if not remote:
-            context = await self._builder.receive(workspace, _blocks(request))
+            key, base = request.headers.get(CONTEXT, ""), request.headers.get(BASE, "")
+            try:
+                context = await self._builder.receive(workspace, _blocks(request), key, base)
+            except Conflict:
+                async for _ in _blocks(request):
+                    pass  # the client reads no answer before it has sent everything
+                raise
         elif remote == "client-session":
             raise InvalidArgument(
                 "experimental session with v1 builder is no longer supported, use builder version v2 (BuildKit) instead"
@@ -163,6 +180,7 @@ class _Output:
         self._quiet = quiet
         self._detailed = detailed
         self._held: list[dict[str, Any]] = []
+        self.context = ""
 
     async def send(self, message: dict[str, Any]) -> None:
         """Take one message of the build."""
@@ -175,14 +193,18 @@ class _Output:
         """End well."""
         if self._quiet:
             await self.stream.send({"stream": f"{image_id}\n"})
+        if self.context:
+            await self.stream.send({"context": self.context})
         await self.stream.start()
 
     async def fail(self, error: PortsideError) -> bool:
         """Tell an error in the stream; false when nothing was sent yet, so that it can be a status."""
         for message in self._held:
             await self.stream.send(message)
-        if not self.stream.started and not self._detailed:
+        if not self.stream.started and (not self._detailed or isinstance(error, Conflict)):
             return False
+        if self.context:
+            await self.stream.send({"context": self.context})
         detail: dict[str, object] = {"message": error.message}
         if isinstance(error, StepError):
             detail = {"code": error.code, **detail}
