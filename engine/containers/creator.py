@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from engine.containers.interfaces import ImageSource, Networks, ResolvedImage, Volumes
 from engine.containers.mounts import plan_mounts, undo_mounts
@@ -70,7 +71,12 @@ class Creator:
         NotSupported for those that Portside lacks.
         """
         if not request.image:
-            raise InvalidArgument("no image specified")
+            # moby has two texts: for a body without anything of the container's own, and for one without an image.
+            rest = msgspec.structs.replace(request, host_config=UNSET, networking_config=UNSET)
+            is_empty = rest == ContainerCreateRequest()
+            raise InvalidArgument(
+                "config cannot be empty in order to create a container" if is_empty else "no command specified"
+            )
         image = self._images.resolve(request.image, platform)
         self._creating[container_id] = (name, image.id)
         try:

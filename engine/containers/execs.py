@@ -97,17 +97,13 @@ class ExecManager:
     def get(self, exec_id: str) -> Exec:
         """Return an exec; raises NotFound with moby's text."""
         item = self._execs.get(exec_id)
-        if item is None:
+        if item is None or item.container.removed.is_set():
             raise NotFound(f"No such exec instance: {exec_id}")
         return item
 
-    def check_startable(self, exec_id: str) -> Exec:
-        """Return an exec that can be started; raises Conflict otherwise."""
+    def ready(self, exec_id: str) -> Exec:
+        """Return an exec whose container runs unpaused; raises Conflict otherwise."""
         item = self.get(exec_id)
-        if item.ended_s:
-            raise Conflict(f"exec command {item.id} has already run")
-        if item.started:
-            raise Conflict(f"exec command {item.id} is already running")
         self._require_ready(item.container)
         return item
 
@@ -122,8 +118,12 @@ class ExecManager:
         """Run an exec; with a ``client`` until its output ends, without one until it has begun.
 
         ``console_size`` is rows, columns. ``framed`` puts headers before its output; by itself one without a
-        terminal has them. Raises InvalidArgument when the program cannot be started.
+        terminal has them. Raises InvalidArgument when the program cannot be started, Conflict when it was.
         """
+        if item.ended_s:
+            raise Conflict(f"exec command {item.id} has already run")
+        if item.started:
+            raise Conflict(f"exec command {item.id} is already running")
         item.started = True
         socket: AttachSocket | None = None
         request = item.request

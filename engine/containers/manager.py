@@ -21,7 +21,7 @@ from engine.containers.lifecycle import Lifecycle
 from engine.containers.mounts import has_volume, uses_image
 from engine.containers.reconcile import Verdict, empty_trash, judge_all, started_ns, sweep
 from engine.containers.restarts import should_start_with_engine
-from engine.containers.signals import parse_signal
+from engine.containers.signals import parse_signal, stop_signal
 from engine.containers.stopping import SIGKILL, Stopper
 from engine.containers.store import ContainerStore
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotModified, PortsideError, Unavailable
@@ -264,9 +264,9 @@ class ContainerManager:
             container.drop_attachments(f"No such container: {record.id}")
             container.exited.set()
             container.announce_exit(record.state.exit_code)
+            self._events.publish(record, "destroy")  # before anyone goes on who waits for the removal
             container.announce_removal()
         await self._launcher.discard(record)
-        self._events.publish(record, "destroy")
 
     async def _remove_volumes(self, record: ContainerRecord) -> None:
         for mount in record.mounts:
@@ -316,7 +316,7 @@ class ContainerManager:
         Raises NotModified when it does not run.
         """
         container = self.get(container_ref)
-        number = parse_signal(signal) if signal else 0
+        number = stop_signal(signal, container_ref, "stop")
         if not container.is_running and not container.is_restarting:
             raise NotModified("container is already stopped")
         await self._stopper.stop(container, timeout_s, number)
@@ -324,7 +324,7 @@ class ContainerManager:
     async def restart(self, container_ref: str, *, timeout_s: int | None = None, signal: str = "") -> None:
         """Stop a container if it runs, then start it; one that removes itself is kept."""
         container = self.get(container_ref)
-        number = parse_signal(signal) if signal else 0
+        number = stop_signal(signal, container_ref, "restart")
         container.is_kept = True
         try:
             if container.is_running or container.is_restarting:
@@ -340,8 +340,11 @@ class ContainerManager:
 
         Raises Conflict when it does not run, InvalidArgument for an unknown signal.
         """
-        container = self.get(container_ref)
-        number = parse_signal(signal) if signal else SIGKILL
+        try:
+            container = self.get(container_ref)
+            number = parse_signal(signal) if signal else SIGKILL
+        except PortsideError as error:
+            raise type(error)(f"cannot kill container: {container_ref}: {error.message}", hint=error.hint) from error
         if not container.is_running:
             if container.is_restarting:
                 container.record.manually_stopped = True
@@ -360,7 +363,7 @@ class ContainerManager:
             container.require_running()
             record = container.record
             if record.state.status == "paused":
-                raise Conflict(f"container {container.id} is already paused")
+                raise Conflict(f"Container {container.id} is already paused")
             await self._launcher.pause(record)
             record.state.status = "paused"
             await self._store.save(record)

@@ -252,16 +252,15 @@ def _fill_in(
     host_config.cgroupns_mode = host_config.cgroupns_mode or _cgroupns_mode(host_config, defaults, host)
     if find_container is not None:
         for attribute in ("pid_mode", "ipc_mode", "network_mode"):
-            setattr(host_config, attribute, _by_id(getattr(host_config, attribute), find_container))
+            mode = _by_id(getattr(host_config, attribute), find_container)
+            if attribute != "network_mode" and mode.startswith("container:"):
+                find_container(mode.removeprefix("container:"))  # of these two moby wants it now
+            setattr(host_config, attribute, mode)
         shared = _shared(host_config.network_mode, find_container)
         if shared is not None:
             config.hostname, config.domainname = shared.config.hostname, shared.config.domainname
     host_config.oom_kill_disable = bool(host_config.oom_kill_disable)
     host_config.log_config = settle_log_config(host_config.log_config, defaults.log)
-    host_config.dns = host_config.dns or []
-    host_config.dns_options = host_config.dns_options or []
-    host_config.dns_search = host_config.dns_search or []
-    host_config.port_bindings = host_config.port_bindings or {}
     if not host_config.privileged:
         if host_config.masked_paths is None:
             host_config.masked_paths = [*MASKED_PATHS, *host.thermal_paths]

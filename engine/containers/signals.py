@@ -20,3 +20,11 @@ def parse_signal(text: str) -> int:
     if not 0 < number <= _RTMAX:
         raise InvalidArgument(f"invalid signal: {text}")
     return number
+
+
+def stop_signal(text: str, container_ref: str, verb: str) -> int:
+    """Return the number of the signal that a stop or restart (``verb``) asks for, 0 for none."""
+    try:
+        return parse_signal(text) if text else 0
+    except InvalidArgument as error:
+        raise InvalidArgument(f"cannot {verb} container: {container_ref}: {error.message}") from error

@@ -150,7 +150,7 @@ class ContainersApi:
 
     async def update(self, request: web.Request) -> web.StreamResponse:
         """``ContainerUpdate``: 200 with warnings."""
-        body = await decode_body(request, ContainerUpdateRequest)
+        body = await decode_body(request, ContainerUpdateRequest, optional=True)
         if api_version(request) < (1, 40):
             body.pids_limit = None
         if api_version(request) >= (1, 42):

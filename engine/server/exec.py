@@ -40,13 +40,13 @@ class ExecApi:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """``ContainerExec``: 201 with the ID."""
-        body = await decode_body(request, ExecCreateRequest)
+        body = await decode_body(request, ExecCreateRequest, optional=True)
         return json_response(IdResponse(id=self._execs.create(request.match_info["name"], body)), 201)
 
     async def start(self, request: web.Request) -> web.StreamResponse:
         """``ExecStart``: hijacks the connection unless ``Detach``."""
         body = await decode_body(request, ExecStartRequest, optional=True)
-        item = self._execs.check_startable(request.match_info["id"])
+        item = self._execs.ready(request.match_info["id"])
         size = body.console_size
         console = None
         if isinstance(size, list) and size:

@@ -52,7 +52,7 @@ class VolumesApi:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """``VolumeCreate``: 201, also for one that exists."""
-        body = await decode_body(request, VolumeCreateRequest)
+        body = await decode_body(request, VolumeCreateRequest, optional=True)
         if given(body.cluster_volume_spec, None) is not None and api_version(request) >= (1, 42):
             raise Unavailable(_NO_SWARM)
         volume = await self._manager.create(body.name, body.driver, body.driver_opts, body.labels)

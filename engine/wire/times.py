@@ -84,11 +84,13 @@ def _parse_moment(text: str, now_ns: int | None) -> int:
     if not text:
         return 0
     if len(text) > _MAX_TEXT:
-        raise InvalidArgument(f"invalid time: {len(text)} characters")
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text[:_MAX_TEXT]}…"')
     if re.fullmatch(r"-?\d+(\.\d{1,9})?", text, re.ASCII):
         whole, _, fraction = text.partition(".")
         value = abs(int(whole)) * SECOND_NS + int(fraction.ljust(9, "0") or 0)
         return -value if text.startswith("-") else value
     if _DURATION.fullmatch(text):
         return (time.time_ns() if now_ns is None else now_ns) - parse_duration(text)
+    if _RFC3339.fullmatch(text) is None:
+        raise InvalidArgument(f'failed to parse value as time or duration: "{text}"')
     return parse_rfc3339(text)

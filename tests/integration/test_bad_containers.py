@@ -95,7 +95,7 @@ def test_a_name_is_free_again_after_a_create_that_failed(engine: EngineProcess) 
     ("changes", "status", "message"),
     [
         ({"Image": "nothing:1"}, 404, "No such image: nothing:1"),
-        ({"Image": ""}, 400, "no image specified"),
+        ({"Image": ""}, 400, "no command specified"),
         ({"Image": "UPPER"}, 400, "invalid reference format: repository name (library/UPPER) must be lowercase"),
         ({"HostConfig": {"Runtime": "nope"}}, 400, "unknown or invalid runtime name: nope"),
         ({"HostConfig": {"VolumesFrom": ["nope"]}}, 400, "No such container: nope"),
@@ -161,7 +161,8 @@ def test_what_removes_itself_is_gone_when_its_start_has_failed(engine: EnginePro
     ],
 )  # fmt: skip
 def test_a_container_that_is_not_there_is_a_404_everywhere(engine: EngineProcess, method: str, path: str) -> None:
-    assert engine.api(method, path) == (404, {"message": "No such container: nope"})
+    before = "cannot kill container: nope: " if path.endswith("/kill") else ""
+    assert engine.api(method, path) == (404, {"message": f"{before}No such container: nope"})
 
 
 # What behaves badly

@@ -144,7 +144,7 @@ def test_defaults_are_docker_s() -> None:
     assert "/proc/kcore" in host_config.masked_paths
     assert host_config.readonly_paths == ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
     assert host_config.console_size == [0, 0]
-    assert (host_config.dns, host_config.dns_search, host_config.dns_options) == ([], [], [])
+    assert (host_config.dns, host_config.dns_search, host_config.dns_options) == (None, None, None)
     assert host_config.memory_swap == 0
 
 
@@ -188,8 +188,11 @@ def test_names_of_joined_containers_become_ids() -> None:
     assert host_config.pid_mode == host_config.ipc_mode == host_config.network_mode == "container:" + "f" * 64
     assert record.config.hostname == "dbhost"
     assert record.networks == {}
-    record, _ = create({"HostConfig": {"PidMode": "container:gone"}})  # it may come before the start
-    assert record.host_config.pid_mode == "container:gone"
+    for mode in ("PidMode", "IpcMode"):
+        with pytest.raises(NotFound, match="No such container: gone"):
+            create({"HostConfig": {mode: "container:gone"}})
+    record, _ = create({"HostConfig": {"NetworkMode": "container:gone"}})  # it may come before the start
+    assert record.host_config.network_mode == "container:gone"
 
 
 def test_log_options_come_from_the_engine_s_default() -> None:
