@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from engine.errors import InvalidArgument, Unavailable
 from engine.images.blobs import BlobStore
@@ -60,13 +59,6 @@ class StreamReader:
         return bytes(part)
 
 
-class Decompressor(Protocol):
-    """A streaming decompressor of the standard library's kind."""
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """Return what ``data`` unpacks to."""
-
-
 class PlainReader:
     """Exact reads of a stream's uncompressed bytes."""
 
@@ -116,22 +108,64 @@ class PlainReader:
                 return
 
 
+class _Inflater(Protocol):
+    """A streaming decompressor of the standard library's kind."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
 def _decompressor(head: bytes) -> Callable[[bytes], bytes] | None:
+    """Return what unpacks a stream that begins so, piece by piece; None for one that is not compressed."""
     if head.startswith(b"\x1f\x8b"):
-        return zlib.decompressobj(wbits=31).decompress
+        from isal import igzip_lib, isal_zlib
+
+        fault = cast("type[Exception]", igzip_lib.IsalError)  # its stub says that it is an exception, not a class
+        return _members(lambda: isal_zlib.decompressobj(wbits=31), fault)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 
-        return zstandard.ZstdDecompressor().decompressobj().decompress
+        return _members(lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
     if head.startswith(b"BZh"):
         import bz2
 
-        return bz2.BZ2Decompressor().decompress
+        return _members(bz2.BZ2Decompressor, OSError)
     if head.startswith(b"\xfd7zXZ\0"):
         import lzma
 
-        return lzma.LZMADecompressor().decompress
+        return _members(lzma.LZMADecompressor, lzma.LZMAError)
     return None
+
+
+def _members(make: Callable[[], _Inflater], fault: type[Exception]) -> Callable[[bytes], bytes]:
+    """Unpack compressed streams that follow each other as one, with zeros between them or not (pigz, pzstd).
+
+    What it returns raises TarError where a decompressor raises ``fault``.
+    """
+    current = make()
+
+    def decompress(data: bytes) -> bytes:
+        nonlocal current
+        done = b""
+        while data:
+            if current.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                current = make()
+            try:
+                done += current.decompress(data)
+            except fault as error:
+                raise TarError(str(error)) from error
+            data = current.unused_data if current.eof else b""
+        return done
+
+    return decompress
 
 
 async def in_thread(source: AsyncIterator[bytes], work: Callable[[StreamReader], T]) -> T:
@@ -151,7 +185,7 @@ async def in_thread(source: AsyncIterator[bytes], work: Callable[[StreamReader],
                 break
         reader.put(None)
         return await thread
-    except (TarError, EOFError, zlib.error) as error:
+    except (TarError, EOFError) as error:
         raise InvalidArgument(f"invalid archive: {error}") from error
     except OSError as error:
         raise Unavailable(f"reading the archive: {error}") from error

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import secrets
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import zstandard
 
 from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
 from engine.wire.references import parse_reference
@@ -379,6 +382,19 @@ async def test_what_is_saved_is_named_by_id_too(world: ImagesWorld) -> None:
     both = [parse_reference("app:1"), parse_reference("app:2")]
     assert world.archives.plan(["app"]) == [(world.images.table.find("app:1"), both)]
     assert world.archives.plan(["app:2", image_id]) == [(world.images.table.find("app:1"), both[1:])]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress])
+async def test_compressed_streams_may_follow_each_other(world: ImagesWorld, compress: Callable[[bytes], bytes]) -> None:
+    archive = image("app:1", layers=[tar_of([("big", os.urandom(3_000_000))])])
+    middle = len(archive) // 2
+    await world.load(compress(archive[:middle]) + compress(archive[middle:]))
+    assert (world.layer("app:1") / "big").stat().st_size == 3_000_000
+    damaged = bytearray(compress(archive))
+    damaged[500:600] = bytes(100)
+    with pytest.raises(InvalidArgument) as caught:
+        await world.load(bytes(damaged))
+    assert "invalid" in caught.value.message
 
 
 async def test_save_writes_dockers_and_ocis_layout_for_others(world: ImagesWorld) -> None:
