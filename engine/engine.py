@@ -408,6 +408,7 @@ class Engine:
         if self._remapping is not None:
             self._remapping.close()
         self._inotify.close()
+        self._archives.close()
         self._copies.close()
         self._mounter.close()
         self._runtimes.close()

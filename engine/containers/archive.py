@@ -19,6 +19,7 @@ from engine.containers.container import Container
 from engine.containers.copies import Copies, Copy
 from engine.containers.copying import absolute
 from engine.containers.interfaces import ImageSource, Volumes
+from engine.containers.looking import Looker
 from engine.containers.manager import ContainerManager
 from engine.containers.mounts import prepare_bind
 from engine.containers.paths import ContainerPaths
@@ -50,6 +51,7 @@ class ContainerArchives:
         self._paths = paths
         self._copies = copies
         self._events = events
+        self._looker = Looker()
         for place in (paths.view, paths.image_view):
             place.mkdir(mode=0o711, exist_ok=True)
 
@@ -57,8 +59,15 @@ class ContainerArchives:
         """Return what a path is; raises NotFound with moby's text."""
         container = self._containers.get(container_ref)
         with _Missing(path, container_ref):
+            found = await self._looker.look(container, path) if container.is_running else None
+            if found is not None:
+                return found
             async with self._copy(container, "stat", path) as copy:
                 return await copy.stat()
+
+    def close(self) -> None:
+        """End the threads that look at paths."""
+        self._looker.close()
 
     @asynccontextmanager
     async def get(

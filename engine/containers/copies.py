@@ -56,13 +56,7 @@ class Copy:
         found = (await self._next()).stat
         if found is None:
             raise Internal("the copy ended without a word")
-        return PathStat(
-            name=_clean(found["name"]),
-            size=found["size"],
-            mode=found["mode"],
-            mtime=format_ns(found["mtime_ns"]),
-            link_target=_clean(found["linkTarget"]),
-        )
+        return path_stat(found)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield the archive; raises the process's error when it breaks off."""
@@ -102,6 +96,17 @@ class Copy:
         """Give the descriptors back."""
         self._close_data()
         self._results.close()
+
+
+def path_stat(found: Mapping[str, Any]) -> PathStat:
+    """Return what ``copying.Copy.stat`` says as clients get it."""
+    return PathStat(
+        name=_clean(found["name"]),
+        size=found["size"],
+        mode=found["mode"],
+        mtime=format_ns(found["mtime_ns"]),
+        link_target=_clean(found["linkTarget"]),
+    )
 
 
 class Copies:

@@ -118,7 +118,7 @@ class Copy:
         self._root = root
         self._find_user = find_user
 
-    def stat(self, path: str) -> dict[str, object]:
+    def stat(self, path: str) -> dict[str, Any]:
         """Return what a path is, as Docker's stat header says it; a link at its end is not followed."""
         descriptor = self._open(path, os.O_PATH | os.O_NOFOLLOW)
         try:
@@ -126,7 +126,7 @@ class Copy:
         finally:
             os.close(descriptor)
 
-    def _told(self, path: str, info: os.stat_result) -> dict[str, object]:
+    def _told(self, path: str, info: os.stat_result) -> dict[str, Any]:
         return {
             "name": base_name(path),
             "size": info.st_size,

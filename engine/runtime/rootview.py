@@ -18,7 +18,7 @@ from engine.errors import Unavailable
 from engine.files.openat2 import openat2
 from engine.runtime import syscalls
 
-_KERNEL_PLACES = ("/proc", "/sys", "/dev")
+KERNEL_PLACES = ("/proc", "/sys", "/dev")
 _SCRATCH_OPTIONS = "mode=0755,size=16m"
 _PRIVATE = syscalls.MS_PRIVATE | syscalls.MS_REC
 _SLAVE = syscalls.MS_SLAVE | syscalls.MS_REC
@@ -80,7 +80,7 @@ def _enter_running(plan: ViewPlan) -> None:
         raise Unavailable("the container has ended") from error
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("", "/", "", _PRIVATE)
-    for place in _KERNEL_PLACES:
+    for place in KERNEL_PLACES:
         if place not in plan.keeps:
             _hide(place)
 
