@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from ipaddress import IPv4Address
 
@@ -36,6 +37,7 @@ NAME_SERVER = IPv4Address("127.0.0.11")
 _TABLE = "portside-names"
 _DNS = 53
 _BACKLOG = 128
+_BIND_ATTEMPTS, _BIND_PAUSE_S = 100, 0.01
 
 
 async def open_sockets(namespace: int, ports: tuple[int, int], *, fresh: bool) -> list[socket.socket]:
@@ -114,15 +116,22 @@ def _bind(kind: int, port: int) -> socket.socket:
     try:
         if kind == socket.SOCK_STREAM:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if port:
-            with suppress(OSError):
-                raw.bind((str(NAME_SERVER), port))
-                return raw
-        raw.bind((str(NAME_SERVER), 0))
+        if not (port and _bind_again(raw, port)):
+            raw.bind((str(NAME_SERVER), 0))
     except BaseException:
         raw.close()
         raise
     return raw
+
+
+def _bind_again(raw: socket.socket, port: int) -> bool:
+    """Bind a port that a process had that is just dying: the kernel closes its sockets one after the other."""
+    for _ in range(_BIND_ATTEMPTS):
+        with suppress(OSError):
+            raw.bind((str(NAME_SERVER), port))
+            return True
+        time.sleep(_BIND_PAUSE_S)
+    return False
 
 
 def _translate_port_53(udp: int, tcp: int, *, fresh: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.networks.naming import NameService, Upstream
+from engine.runtime.netns import path_of
 from tests.integration.names_lab import (
     AAAA,
     MX,
@@ -34,6 +35,7 @@ from tests.integration.names_lab import (
     read_message,
     within,
 )
+from tests.integration.networks_lab import run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and nftables")
 SERVFAIL, REFUSED, FORMERR = 2, 5, 1
@@ -137,10 +139,21 @@ async def test_networks_are_apart_and_names_change_without_a_lost_query(service:
     assert changes > 100
     assert {tuple(answer.values) for answer in await asking} == {("10.0.0.2",)}
     service.update(WEB, names(endpoint("renamed", addresses="10.0.0.2")))
-    while (await asked(boxes[1], "renamed")).code:  # the changes of above are still on their way
+    while (await asked(boxes[1], "renamed")).code:  # so many changes may have to wait for the process
         continue
     assert (await asked(boxes[1], "web")).code == SERVFAIL
     service.update("c" * 64, names(web))
+
+
+async def test_the_rules_are_those_that_nft_would_make(service: NameService, boxes: list[int]) -> None:
+    for _ in range(2):  # in place of those before
+        await service.join(WEB, boxes[0], names(endpoint("web", addresses="10.0.0.2")))
+    words = ["nsenter", f"--net={path_of(boxes[0])}", "nft", "list", "ruleset"]
+    lines = [line.strip() for line in run(words).splitlines()]
+    assert sum("dport 53 udp dport set" in line or "dport 53 tcp dport set" in line for line in lines) == 2
+    assert sum("sport set 53" in line for line in lines) == 2
+    assert "type filter hook output priority raw; policy accept;" in lines
+    assert "type filter hook input priority mangle; policy accept;" in lines
 
 
 async def test_a_container_may_have_a_server_of_its_own_on_port_53(service: NameService, boxes: list[int]) -> None:
@@ -157,6 +170,7 @@ async def test_a_container_that_left_is_forgotten_and_its_sockets_closed(
 ) -> None:
     await service.join(WEB, boxes[0], names(endpoint("web", addresses="10.0.0.2")))
     await service.join(DB, boxes[1], names(endpoint("db", addresses="10.0.0.3")))
+    assert (await asked(boxes[1], "web")).values
     pid = process_behind(tmp_path)
     open_before = descriptors(pid)
     service.leave(DB)

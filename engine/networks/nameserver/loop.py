@@ -62,7 +62,6 @@ class Loop:
         self._resting: list[tuple[float, int]] = []
         self._complain = complain
         self.deadlines: list[Deadlines] = []
-        self.first: set[int] = set()  # descriptors that are served before others
 
     def deadlines_of(self, seconds: float) -> Deadlines:
         """Return deadlines that this loop watches."""
@@ -82,7 +81,6 @@ class Loop:
     def close(self, raw: _socket.socket) -> None:
         """Wait for a socket no more and close it."""
         fd = raw.fileno()
-        self.first.discard(fd)
         if fd >= 0 and self._calls.pop(fd, None) is not None:
             self._epoll.unregister(fd)
         raw.close()
@@ -102,10 +100,7 @@ class Loop:
         if self._resting:
             timeout_s = min(timeout_s, _RETRY_S) if timeout_s >= 0 else _RETRY_S
             self._wake_resting()
-        ready = self._epoll.poll(timeout_s, _AT_ONCE)
-        if len(ready) > 1:
-            ready.sort(key=lambda entry: entry[0] not in self.first)
-        for fd, events in ready:
+        for fd, events in self._epoll.poll(timeout_s, _AT_ONCE):
             call = self._calls.get(fd)
             if call is None:
                 continue

@@ -90,12 +90,14 @@ class Member:
 
     def datagrams_ready(self, events: int) -> None:
         """Answer queries by UDP."""
-        udp = self.udp
-        for _ in range(_DATAGRAMS_A_TURN):
-            try:
-                data, sender = udp.recvfrom(_QUERY_LIMIT)
-            except OSError:
-                return
+        waiting = []
+        try:
+            for _ in range(_DATAGRAMS_A_TURN):
+                waiting.append(self.udp.recvfrom(_QUERY_LIMIT))
+        except OSError:
+            pass
+        self.server.hear_engines()
+        for data, sender in waiting:
             answer = self.answer(data, lambda late, sender=sender: self.send(late, sender), by_tcp=False)  # type: ignore[misc]
             if answer:
                 self.send(answer, sender)
@@ -202,6 +204,7 @@ class Client:
             self.close()
             return
         self.member.server.idle.restart(self)
+        self.member.server.hear_engines()
         self.go_on()
 
     def go_on(self) -> None:
@@ -285,11 +288,15 @@ class Server:
         if engine is not None:
             self.seen_engine = True
             self.engines[engine] = b""
-            self.loop.first.add(engine.fileno())
             self.loop.watch(engine, IN, lambda events: self.command(engine))
 
+    def hear_engines(self) -> None:
+        """Do what engines have said until now: who asks after a change must hear of it."""
+        for engine in list(self.engines):
+            self.command(engine)
+
     def command(self, engine: _socket.socket) -> None:
-        """Take all packets that an engine has sent: who asks after a change must hear of it."""
+        """Take all packets that an engine has sent."""
         while engine.fileno() >= 0:
             try:
                 data, control, _, _ = engine.recvmsg(CONTROL_LIMIT, _socket.CMSG_SPACE(2 * 4))
