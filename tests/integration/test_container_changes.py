@@ -77,7 +77,7 @@ def change(place: Path, chance: random.Random) -> None:
     elif action == 2:
         shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
     elif action == 3:
-        place.symlink_to("/etc/passwd")
+        place.symlink_to("/nowhere/that/is")  # what is written through it must reach nothing
     elif action == 4:
         place.chmod(chance.choice((0o700, 0o755)))
     elif action == 5:
