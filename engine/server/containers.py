@@ -36,6 +36,7 @@ from engine.server.http import (
     query_int,
     raw_json_response,
 )
+from engine.server.networks import with_old_aliases
 from engine.server.output import OutputApi
 from engine.wire.filters import match_labels, parse_filters
 from engine.wire.times import parse_moment
@@ -195,7 +196,10 @@ class ContainersApi:
     async def inspect(self, request: web.Request) -> web.StreamResponse:
         """``ContainerInspect``."""
         container = self._manager.get(request.match_info["name"])
-        return json_response(await self._questions.inspect(container, size=query_bool(request, "size")))
+        view = await self._questions.inspect(container, size=query_bool(request, "size"))
+        if api_version(request) < (1, 45):
+            view.network_settings.networks = with_old_aliases(view)
+        return json_response(view)
 
     async def top(self, request: web.Request) -> web.StreamResponse:
         """``ContainerTop``: ps of the container's processes."""

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
 from engine.errors import Internal, InvalidArgument, NotFound
+from engine.model.inspect import ContainerInspect
 from engine.model.network import (
     EndpointSettings,
     NetworkConnectRequest,
@@ -183,6 +185,17 @@ class NetworksApi:
         self._changes.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.debug("a change of networks failed: %s", task.exception())
+
+
+def with_old_aliases(view: ContainerInspect) -> dict[str, EndpointSettings]:
+    """Return a container's networks as versions before 1.45 show them: short ID and host name are aliases."""
+    shown: dict[str, EndpointSettings] = {}
+    for name, endpoint in (view.network_settings.networks or {}).items():
+        if name not in PREDEFINED:
+            names = [*(endpoint.aliases or ()), view.id[:12], view.config.hostname]
+            endpoint = msgspec.structs.replace(endpoint, aliases=list(dict.fromkeys(names)))
+        shown[name] = endpoint
+    return shown
 
 
 def find(networks: list[NetworkInspect], network_ref: str) -> NetworkInspect:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import Internal, InvalidArgument, NotFound
-from engine.model.network import NetworkContainer, NetworkInspect
-from engine.server.networks import find, select
+from engine.model.container import ContainerConfig
+from engine.model.inspect import ContainerInspect
+from engine.model.network import EndpointSettings, NetworkContainer, NetworkInspect
+from engine.server.networks import find, select, with_old_aliases
 
 
 def networks() -> list[NetworkInspect]:
@@ -57,3 +59,15 @@ def test_networks_are_found_by_name_id_and_its_beginning() -> None:
         find(networks(), "aa")
     with pytest.raises(NotFound, match="network nope not found"):
         find(networks(), "nope")
+
+
+def test_old_clients_see_short_id_and_host_name_as_aliases() -> None:
+    view = ContainerInspect(id="ab" * 32, config=ContainerConfig(hostname="host"))
+    view.network_settings.networks = {
+        "own": EndpointSettings(aliases=["db", "host"]),
+        "bridge": EndpointSettings(),
+    }
+    shown = with_old_aliases(view)
+    assert shown["own"].aliases == ["db", "host", "abababababab"]
+    assert shown["bridge"].aliases is None
+    assert view.network_settings.networks["own"].aliases == ["db", "host"]
