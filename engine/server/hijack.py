@@ -7,6 +7,9 @@ apart from its going away, and back-pressure in both directions.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
 READ_HIGH_BYTES = 256 * 1024
+READ_LIMIT_S = 0.1
+_LOOK_AGAIN_S = 0.001
 RAW_STREAM = "application/vnd.docker.raw-stream"
 
 
@@ -94,6 +99,20 @@ class HijackedStream(asyncio.Protocol):
         """Send a few bytes without waiting, in order with the others; nothing when the client has gone."""
         if not self._lost and not self._transport.is_closing():
             self._transport.write(data)
+
+    async def wait_read(self, limit_s: float = READ_LIMIT_S) -> None:
+        """Wait until the client has read what was sent, ``limit_s`` at most.
+
+        docker-py reads the head through a buffer that it then throws away: output that comes in the same read is
+        lost. dockerd is slower by itself; that a peer has read is no event, so it is asked for.
+        """
+        connection = self._transport.get_extra_info("socket")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        while connection is not None and not self._lost and loop.time() < deadline:
+            if not struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:
+                return
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def close(self) -> None:
         """Send what is queued, then close the connection."""

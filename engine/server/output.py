@@ -54,6 +54,8 @@ class OutputApi:
         with _attachment_to_come(container) as pending:
             stream = await response.take_over(request)
             try:
+                if query_bool(request, "logs"):
+                    await stream.wait_read()
                 await self._serve(request, container, stream, options, pending)
             finally:
                 stream.close()

@@ -195,6 +195,15 @@ def test_every_version_runs_a_container(engine: EngineProcess, version: str) -> 
         close_sockets()
 
 
+def test_attaching_to_a_container_that_has_ended_gives_its_log(client: Any) -> None:
+    container = client.containers.run("busybox", ["echo", "hello"], detach=True)
+    try:
+        container.wait()
+        assert [container.attach(logs=True, stream=False) for _ in range(10)] == [b"hello\n"] * 10
+    finally:
+        container.remove(force=True)
+
+
 def test_each_line_of_a_log_comes_by_itself(client: Any) -> None:
     lines = client.containers.run("busybox", ["sh", "-c", "echo hello; echo world"], stream=True, remove=True)
     assert list(lines) == [b"hello\n", b"world\n"]
