@@ -6,14 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from desktop.pages.containers.reading import Shell
 from desktop.pages.images.presenter import PullStep
 from engine.client import EngineClient
+from engine.client.streams import HijackedStream
 from engine.errors import NotFound, PortsideError
 from engine.model.container import ContainerCreateRequest
+from engine.model.execution import ExecCreateRequest
 from engine.model.network import NetworkCreateRequest
 from engine.model.volume import VolumeCreateRequest, VolumeUsage
 
 _TAIL_LINES = "10000"
+_SHELL = ("/bin/sh", "-c", "exec $(command -v bash || command -v zsh || command -v ash || echo sh) -i")
+"""The best shell that is there; /bin/sh finds it."""
 
 
 class ClientActions:
@@ -52,6 +57,10 @@ class ClientActions:
         async with self._client.containers.stats(container_id) as stream:
             yield stream
 
+    async def shell(self, container_id: str, rows: int, columns: int) -> Shell:
+        """Start the best shell that a container has on a terminal of this size."""
+        return await ClientShell.start(self._client, container_id, rows, columns)
+
     async def top(self, container_id: str) -> tuple[list[str], list[list[str]]]:
         """Return the columns and rows of what runs in a container."""
         answer = await self._client.containers.top(container_id)
@@ -60,6 +69,49 @@ class ClientActions:
     async def inspect(self, container_id: str) -> bytes:
         """Return a container's configuration as JSON."""
         return await self._client.containers.inspect_raw(container_id)
+
+
+class ClientShell:
+    """A Shell: one exec with a terminal."""
+
+    def __init__(self, client: EngineClient, exec_id: str, stream: HijackedStream) -> None:
+        """Made by ``start``."""
+        self._client = client
+        self._exec_id = exec_id
+        self._stream = stream
+
+    @classmethod
+    async def start(cls, client: EngineClient, container_id: str, rows: int, columns: int) -> ClientShell:
+        """Start it; raises NotFound or Conflict when the container is gone or does not run."""
+        request = ExecCreateRequest(
+            cmd=list(_SHELL), tty=True, attach_stdin=True, attach_stdout=True, attach_stderr=True,
+            env=["TERM=xterm-256color", "COLORTERM=truecolor"], console_size=[rows, columns],
+        )  # fmt: skip
+        exec_id = await client.exec.create(container_id, request)
+        stream = await client.exec.start(exec_id, is_tty=True, console_size=(rows, columns))
+        return cls(client, exec_id, stream)
+
+    async def read(self) -> bytes:
+        """Return what it wrote next, ``b""`` when it has ended."""
+        output = await self._stream.read()
+        return output.data if output is not None else b""
+
+    async def write(self, data: bytes) -> None:
+        """Type."""
+        await self._stream.write(data)
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Give its terminal another size; one that has ended needs none."""
+        with suppress(PortsideError):
+            await self._client.exec.resize(self._exec_id, height=rows, width=columns)
+
+    async def exit_code(self) -> int | None:
+        """Return its exit code, None as long as it is not known."""
+        return (await self._client.exec.inspect(self._exec_id)).exit_code
+
+    async def aclose(self) -> None:
+        """Leave it: its terminal hangs up."""
+        await self._stream.aclose()
 
 
 class ImageClientActions:

@@ -95,6 +95,7 @@ class FakeEngine:
         self.installed = True
         self.serves_stats = False
         self.usage: dict[str, tuple[float, int]] = {}
+        self.shells: list[FakeShell] = []
         self.samples: list[dict[str, Any]] = []
         self.log: list[tuple[bytes, bool]] = [(b"hello\n", False), (b"world\n", False)]
         self.calls: list[tuple[str, str]] = []
@@ -240,6 +241,14 @@ class FakeEngine:
         item = self.containers_[container_id]
         return json.dumps(inspection(item)).encode()
 
+    async def shell(self, container_id: str, rows: int, columns: int) -> FakeShell:
+        """Logs."""
+        self.calls.append(("shell", container_id))
+        if self.action_failure is not None:
+            raise self.action_failure
+        self.shells.append(FakeShell(rows, columns))
+        return self.shells[-1]
+
     async def top(self, container_id: str) -> tuple[list[str], list[list[str]]]:
         """Logs."""
         self.calls.append(("top", container_id))
@@ -267,6 +276,43 @@ class FakeEngine:
             await asyncio.sleep(3600)
 
         yield read()
+
+
+class FakeShell:
+    """A Shell that writes what it is told and notes what is typed."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        """Begin with a prompt."""
+        self.size = (rows, columns)
+        self.typed = b""
+        self.is_closed = False
+        self.code: int | None = 0
+        self._output: asyncio.Queue[bytes] = asyncio.Queue()
+        self.show(b"/ # ")
+
+    def show(self, data: bytes) -> None:
+        """Write; ``b""`` ends the shell."""
+        self._output.put_nowait(data)
+
+    async def read(self) -> bytes:
+        """Shell."""
+        return await self._output.get()
+
+    async def write(self, data: bytes) -> None:
+        """Shell."""
+        self.typed += data
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Shell."""
+        self.size = (rows, columns)
+
+    async def exit_code(self) -> int | None:
+        """Shell."""
+        return self.code
+
+    async def aclose(self) -> None:
+        """Shell."""
+        self.is_closed = True
 
 
 class FakeControl:

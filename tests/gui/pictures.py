@@ -144,18 +144,18 @@ async def logs(stage: Stage) -> None:
 
 async def overview(stage: Stage) -> None:
     """What a container is."""
-    await _detail(stage, 3)
+    await _detail(stage, 4)
 
 
 async def inspect(stage: Stage) -> None:
     """A container's configuration."""
-    await _detail(stage, 4)
+    await _detail(stage, 5)
 
 
 async def stats(stage: Stage) -> None:
     """What a container uses."""
     stage.engine.samples = list(samples())
-    await _detail(stage, 1)
+    await _detail(stage, 2)
     await asyncio.sleep(0.3)
 
 
@@ -183,7 +183,7 @@ def samples() -> Iterator[dict[str, Any]]:
 
 async def processes(stage: Stage) -> None:
     """What runs in a container."""
-    await _detail(stage, 2)
+    await _detail(stage, 3)
 
 
 async def images(stage: Stage) -> None:

@@ -152,7 +152,7 @@ async def test_processes_are_read_only_while_they_are_in_sight(stage: Stage) -> 
     page = page_of(stage)
     page.show_detail(next(item.id for item in page.model.rows() if item.name == "web"))
     assert not [call for call in stage.engine.calls if call[0] == "top"]
-    page.detail.tabs.setCurrentIndex(2)
+    page.detail.tabs.setCurrentIndex(3)
     processes = page.detail.tab
     await stage.until(lambda: processes.model.rows())  # type: ignore[attr-defined]
     assert [row.cells[1] for row in processes.model.rows()] == ["9", "71"]  # type: ignore[attr-defined]
@@ -167,9 +167,9 @@ async def test_the_detail_shows_overview_and_inspection(stage: Stage) -> None:
     await stage.loaded()
     page = page_of(stage)
     page.show_detail(next(item.id for item in page.model.rows() if item.name == "web"))
-    page.detail.tabs.setCurrentIndex(3)
-    await stage.until(lambda: any("172.17.0.2" in item.text() for item in page.detail.findChildren(QLabel)))
     page.detail.tabs.setCurrentIndex(4)
+    await stage.until(lambda: any("172.17.0.2" in item.text() for item in page.detail.findChildren(QLabel)))
+    page.detail.tabs.setCurrentIndex(5)
     await stage.until(lambda: '"Name": "/web",' in page.inspect_tab.view.buffer.text())
     QTest.keyClick(page.detail, Qt.Key.Key_Escape)
     assert page.detail.container_id == ""

@@ -24,6 +24,7 @@ from desktop.pages.containers.tabs.inspect import InspectTab, OverviewTab
 from desktop.pages.containers.tabs.logs import LogsTab
 from desktop.pages.containers.tabs.processes import ProcessesTab
 from desktop.pages.containers.tabs.stats import StatsTab
+from desktop.pages.containers.tabs.terminal import TerminalTab
 from desktop.state.connection import Stage
 from desktop.state.picture import CONTAINERS, Picture
 from desktop.state.stats import StatsFeed
@@ -97,8 +98,10 @@ class ContainersPage(TablePage[Row]):
         self.table.set_served(MEMORY_COLUMN, served=False)
         self.logs_tab = LogsTab(scope, logs, tokens)
         self.inspect_tab = InspectTab(scope, logs, tokens)
+        self.terminal_tab = TerminalTab(scope, logs, tokens)
         sides = [
             self.logs_tab,
+            self.terminal_tab,
             StatsTab(scope, logs, tokens),
             ProcessesTab(scope, logs, tokens),
             OverviewTab(scope, logs),
