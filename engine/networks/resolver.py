@@ -25,12 +25,16 @@ VERSION = 1
 """Of the protocol: a process that speaks another one is ended by the engine and started anew."""
 
 
-def raise_limits() -> None:
+_MANY = 1 << 20
+
+
+def raise_limits() -> int:
     """Allow as many descriptors as the hard limit does: each container takes two, each query on its way one."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard > 0 else _MANY
 
 
 def main() -> None:
@@ -40,10 +44,10 @@ def main() -> None:
 
     from engine.networks.nameserver.server import Server
 
-    raise_limits()
+    descriptors = raise_limits()
     control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, 3)
     control.listen(8)  # from now on peers see this process, not the engine that made the socket
-    Server(control).run()
+    Server(control, descriptors).run()
 
 
 if __name__ == "__main__":

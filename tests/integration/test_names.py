@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.networks.nameserver.forwarding import Budget, Forwarder
+from engine.networks.nameserver.loop import Loop
+from engine.networks.nameserver.packets import Query, parse_query
 from engine.networks.naming import NameService, Upstream
 from engine.runtime.netns import path_of
 from tests.integration.names_lab import (
@@ -439,3 +442,36 @@ async def test_a_client_that_does_not_read_is_not_waited_for(service: NameServic
         with pytest.raises(TimeoutError):
             send_for_ever(raw, many)
         assert (await asked(boxes[0], "all", by_tcp=True)).values
+
+
+def test_all_containers_together_cannot_use_up_the_descriptors() -> None:
+    """Two of them share three queries on their way; what waits begins when one of its own ends."""
+    problems: list[Exception] = []
+    loop = Loop(problems.append)
+    deadlines, budget = loop.deadlines_of(60), Budget(3)
+    answers: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        many, few = (Forwarder(loop, deadlines, budget, server) for _ in range(2))
+        many.servers = few.servers = (("127.0.0.1", server.getsockname()[1], True),)
+        for forwarder in (many, many, many, many, few):
+            query = parse_query(build_query("a.example"))
+            assert isinstance(query, Query)
+            forwarder.ask(query, answers.append, by_tcp=False)
+        assert [len(item.active) for item in (many, few)] == [3, 0]
+        assert [len(item.waiting) for item in (many, few)] == [1, 1]
+        for left in (3, 2):
+            data, sender = server.recvfrom(512)
+            server.sendto(build_reply(data, "192.0.2.1"), sender)
+            loop.turn(10)
+            assert len(many.active) == left
+        for waiting in list(few.waiting):
+            del few.waiting[waiting]
+            few.ask(waiting.query, answers.append, by_tcp=False)
+        assert len(few.active) == 1
+        many.close()
+        few.close()
+        assert budget.left == 3
+    assert len(answers) == 2
+    assert not problems

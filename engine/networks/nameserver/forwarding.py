@@ -28,14 +28,25 @@ _SIOCGSKNS = 0x894C
 _CLONE_NEWNET = 0x40000000
 
 
+class Budget:
+    """What all containers together may have open: none of them can use up the process's descriptors."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, limit: int) -> None:
+        """``limit`` is how many at once."""
+        self.left = limit
+
+
 class Forwarder:
     """The queries of one container that are on their way."""
 
-    __slots__ = ("active", "deadlines", "is_going_on", "loop", "namespace_of", "servers", "waiting")
+    __slots__ = ("active", "budget", "deadlines", "is_going_on", "loop", "namespace_of", "servers", "waiting")
 
-    def __init__(self, loop: Loop, deadlines: Deadlines, namespace_of: _socket.socket) -> None:
+    def __init__(self, loop: Loop, deadlines: Deadlines, budget: Budget, namespace_of: _socket.socket) -> None:
         """``namespace_of`` is any socket in the container's namespace."""
         self.loop = loop
+        self.budget = budget
         self.deadlines = deadlines
         self.namespace_of = namespace_of
         self.servers: tuple[UpstreamState, ...] = ()
@@ -48,7 +59,7 @@ class Forwarder:
         exchange = Exchange(self, query, reply, by_tcp=by_tcp)
         if not self.servers:
             reply(build_failure(query, SERVFAIL))
-        elif len(self.active) < CONCURRENT:
+        elif self.has_room():
             exchange.begin()
         elif len(self.waiting) < WAITING:
             self.waiting[exchange] = None
@@ -56,12 +67,16 @@ class Forwarder:
         else:
             reply(build_failure(query, REFUSED))
 
+    def has_room(self) -> bool:
+        """Whether one more may be on its way."""
+        return len(self.active) < CONCURRENT and self.budget.left > 0
+
     def go_on(self) -> None:
         """Begin what waited for its turn."""
         if self.is_going_on:  # what was begun has ended already: the loop below goes on
             return
         self.is_going_on = True
-        while self.waiting and len(self.active) < CONCURRENT:
+        while self.waiting and self.has_room():
             exchange = next(iter(self.waiting))
             del self.waiting[exchange]
             exchange.begin()
@@ -71,6 +86,7 @@ class Forwarder:
         """Drop everything."""
         for exchange in (*self.active, *self.waiting):
             exchange.drop()
+        self.budget.left += len(self.active)
         self.active.clear()
         self.waiting.clear()
 
@@ -94,6 +110,7 @@ class Exchange:
     def begin(self) -> None:
         """Ask the first server."""
         self.forwarder.active[self] = None
+        self.forwarder.budget.left -= 1
         self.next()
 
     def next(self) -> None:
@@ -190,7 +207,9 @@ class Exchange:
     def finish(self, answer: bytes) -> None:
         """Answer the client and let the next query begin."""
         self.drop()
-        self.forwarder.active.pop(self, None)
+        if self in self.forwarder.active:
+            del self.forwarder.active[self]
+            self.forwarder.budget.left += 1
         self.reply(answer)
         self.forwarder.go_on()
 

@@ -10,7 +10,7 @@ import _socket
 import marshal
 import sys
 
-from engine.networks.nameserver.forwarding import SERVER_S, Forwarder
+from engine.networks.nameserver.forwarding import SERVER_S, Budget, Forwarder
 from engine.networks.nameserver.loop import GONE, IN, OUT, Deadlines, Loop, accept, nonblocking
 from engine.networks.nameserver.packets import (
     AAAA,
@@ -68,7 +68,7 @@ class Member:
         self.tcp = nonblocking(tcp)
         self.state: State = ((), (), False, False)
         self.clients: dict[Client, None] = {}
-        self.forwarder = Forwarder(server.loop, server.askings, udp)
+        self.forwarder = Forwarder(server.loop, server.askings, server.queries, udp)
         server.loop.watch(udp, IN, self.datagrams_ready)
         server.loop.watch(tcp, IN, self.connections_ready)
 
@@ -119,7 +119,7 @@ class Member:
                 return
             if raw is None:
                 return
-            if len(self.clients) >= CLIENTS:
+            if len(self.clients) >= CLIENTS or not self.server.connections.left:
                 raw.close()
             else:
                 Client(self, raw)
@@ -184,6 +184,7 @@ class Client:
         self.closed = False
         self.is_answering = False
         member.clients[self] = None
+        member.server.connections.left -= 1
         member.server.idle.restart(self)
         member.server.loop.watch(raw, IN, self.ready)
 
@@ -255,8 +256,11 @@ class Client:
 
     def close(self) -> None:
         """Let go of it."""
+        if self.closed:
+            return
         self.closed = True
-        self.member.clients.pop(self, None)
+        del self.member.clients[self]
+        self.member.server.connections.left += 1
         self.member.server.idle.stop(self)
         self.member.server.loop.close(self.raw)
 
@@ -264,8 +268,11 @@ class Client:
 class Server:
     """All containers, and the engine's commands."""
 
-    def __init__(self, control: _socket.socket) -> None:
+    def __init__(self, control: _socket.socket, descriptors: int) -> None:
+        """``descriptors`` is how many the process may have: half of them are for sockets of containers."""
         self.loop = Loop(self.complain)
+        self.queries = Budget(descriptors // 4)
+        self.connections = Budget(descriptors // 4)
         self.askings: Deadlines = self.loop.deadlines_of(SERVER_S)
         self.idle: Deadlines = self.loop.deadlines_of(IDLE_S)
         self.zones = Zones()
