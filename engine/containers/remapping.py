@@ -44,6 +44,7 @@ class Remapping:
         self.mounter = Mounter(self.place(layers), mapping.root)
         # Whoever is root inside is nobody on the host, and walks through these folders.
         for folder in (paths.exec_root, paths.bundles, paths.data_root, paths.containers):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             folder.chmod(0o711)
 
     @staticmethod
