@@ -121,7 +121,7 @@ class ContainerArchives:
             asked: dict[str, Any] = {
                 "what": what,
                 "path": path,
-                "view": {**plan._asdict(), "mounts": [mount._asdict() for mount in plan.mounts]},
+                "view": plan.encode(),
                 "protected": _protected(record, running=pidfd >= 0),
                 "read_only_root": record.host_config.readonly_rootfs,
                 "user": user,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import msgspec
 
 import engine.errors
+from engine.containers.copying import encode_request
 from engine.errors import Internal, PortsideError, Unavailable
 from engine.model.archive import PathStat
 from engine.runtime.spawner import Spawner
@@ -101,11 +101,11 @@ class Copy:
 def path_stat(found: Mapping[str, Any]) -> PathStat:
     """Return what ``copying.Copy.stat`` says as clients get it."""
     return PathStat(
-        name=_clean(found["name"]),
+        name=found["name"],
         size=found["size"],
         mode=found["mode"],
         mtime=format_ns(found["mtime_ns"]),
-        link_target=_clean(found["linkTarget"]),
+        link_target=found["linkTarget"],
     )
 
 
@@ -185,8 +185,8 @@ class Copies:
         self._spawner.close()
 
 
-def _command(request: Mapping[str, Any]) -> list[str]:
-    return [sys.executable, "-S", "-m", "engine.containers.copying", json.dumps(request)]
+def _command(request: dict[str, Any]) -> list[str]:
+    return [sys.executable, "-S", "-m", "engine.containers.copying", encode_request(request)]
 
 
 def _environment() -> dict[str, str]:
@@ -267,8 +267,3 @@ async def _ready(descriptor: int, *, writing: bool) -> None:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _clean(text: str) -> str:
-    """Return a text as Go writes it in JSON: what is not UTF-8 becomes the replacement character."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")

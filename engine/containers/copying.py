@@ -1,34 +1,42 @@
 """Copying in a container's file system: a program of its own, started for each copy.
 
-``python -m engine.containers.copying JSON`` enters the view that the JSON describes, then says what a path is
-(``stat``), writes it to standard output as a tar stream (``get``) or unpacks standard input there (``put``).
-The descriptor that ``result`` names gets lines of JSON: for ``stat`` and ``get`` first what the path is, in the
-end ``{"done": true}`` or ``{"error": …, "kind": …}``. It ends with the engine, and takes its mounts with it.
-Imports all that it needs before it enters: afterwards every path is the container's.
+``python -m engine.containers.copying TEXT`` enters the view that the text (``encode_request``) describes, then
+says what a path is (``stat``), writes it to standard output as a tar stream (``get``) or unpacks standard input
+there (``put``). The descriptor that ``result`` names gets lines of JSON: for ``stat`` and ``get`` first what the
+path is, in the end ``{"done": true}`` or ``{"error": …, "kind": …}``. It ends with the engine, and takes its
+mounts with it. Imports all that it needs before it enters, since afterwards every path is the container's, and
+little of that (no json, typing, contextlib), since it starts for each copy.
 """
 
 from __future__ import annotations
 
+import binascii
 import errno
-import json
+import marshal
 import os
 import stat
 import sys
-import zlib
-from collections.abc import Callable
-from typing import Any
 
 from engine.errors import InvalidArgument, PortsideError
 from engine.files.blocks import PipeReader
 from engine.files.openat2 import openat2
 from engine.files.tartree import DescriptorSink, TarStream, TreeWriter
 from engine.files.unpack import Place, TreeUnpacker, UnpackRules
-from engine.runtime.rootview import ViewMount, ViewPlan, enter
+from engine.runtime.rootview import decode_plan, enter
 from engine.runtime.syscalls import end_with
 from engine.wire.tarhead import TarError
 
-FindUser = Callable[[bytes | None, bytes | None, str], tuple[int, int]]
-"""Finds UID and GID by the contents of passwd and group and the user that a container names."""
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    class _Compressor(Protocol):
+        def compress(self, data: bytes | bytearray, /) -> bytes: ...
+
+        def flush(self) -> bytes: ...
+
+    FindUser = Callable[[bytes | None, bytes | None, str], tuple[int, int]]
 
 _MAX_LINKS = 255
 _MAX_USERS_BYTES = 8 * 1024 * 1024
@@ -106,17 +114,40 @@ class Results:
         self._descriptor = descriptor
 
     def send(self, line: dict[str, object]) -> None:
-        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+        os.write(self._descriptor, _json(line).encode() + b"\n")
+
+
+def _json(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = _utf8(str(value))
+    return '"' + "".join(item if item >= " " and item not in '"\\' else f"\\u{ord(item):04x}" for item in text) + '"'
+
+
+def _utf8(text: str) -> str:
+    """Return a text as Go writes it: what is not UTF-8 becomes the replacement character."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class Copy:
     """One copy in a view that was entered."""
 
-    def __init__(self, asked: dict[str, Any], root: int, find_user: FindUser | None) -> None:
+    def __init__(
+        self,
+        asked: dict[str, Any],
+        root: int,
+        find_user: FindUser | None = None,
+        compressor: _Compressor | None = None,
+    ) -> None:
         """``root`` is the view's root; ``find_user`` finds whom all files are given to."""
         self._asked = asked
         self._root = root
         self._find_user = find_user
+        self._compressor = compressor
 
     def stat(self, path: str) -> dict[str, Any]:
         """Return what a path is, as Docker's stat header says it; a link at its end is not followed."""
@@ -128,11 +159,11 @@ class Copy:
 
     def _told(self, path: str, info: os.stat_result) -> dict[str, Any]:
         return {
-            "name": base_name(path),
+            "name": _utf8(base_name(path)),
             "size": info.st_size,
             "mode": go_mode(info.st_mode),
             "mtime_ns": info.st_mtime_ns,
-            "linkTarget": resolved(self._root, path) if stat.S_ISLNK(info.st_mode) else "",
+            "linkTarget": _utf8(resolved(self._root, path)) if stat.S_ISLNK(info.st_mode) else "",
         }
 
     def _open(self, path: str, flags: int, *, shown: str = "") -> int:
@@ -157,7 +188,7 @@ class Copy:
             if stat.S_ISDIR(info.st_mode):
                 opened = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
         results.send({"stat": self._told(path, info)})
-        sink = _GzipSink(1, self._asked["encoding"]) if self._asked["encoding"] else DescriptorSink(1)
+        sink = _PackingSink(1, self._compressor) if self._compressor is not None else DescriptorSink(1)
         stream = TarStream(sink)
         writer = TreeWriter(stream)
         name = os.fsencode(base_name(path))
@@ -166,7 +197,7 @@ class Copy:
         else:
             writer.write_entry(opened, base, name)
         stream.close()
-        if isinstance(sink, _GzipSink):
+        if isinstance(sink, _PackingSink):
             sink.close()
 
     def put(self, path: str, reader: PipeReader) -> None:
@@ -211,12 +242,18 @@ def resolved_whole(root: int, path: str) -> str:
     return resolved(root, path)
 
 
-class _GzipSink:
+def _make_compressor(encoding: str) -> _Compressor:
+    import zlib
+
+    return zlib.compressobj(1, zlib.DEFLATED, 31 if encoding == "gzip" else -15)
+
+
+class _PackingSink:
     """Compresses for a client that asked for it."""
 
-    def __init__(self, descriptor: int, encoding: str) -> None:
+    def __init__(self, descriptor: int, compressor: _Compressor) -> None:
         self._out = DescriptorSink(descriptor)
-        self._compressor = zlib.compressobj(1, zlib.DEFLATED, 31 if encoding == "gzip" else -15)
+        self._compressor = compressor
 
     def write(self, data: bytes | bytearray) -> None:
         self._out.write(self._compressor.compress(data))
@@ -232,11 +269,6 @@ class _GzipSink:
 
 def _words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _plan(given: dict[str, Any]) -> ViewPlan:
-    mounts = [ViewMount(**mount) for mount in given.pop("mounts", [])]
-    return ViewPlan(**given, mounts=mounts)
 
 
 def _user_finder() -> FindUser:
@@ -260,7 +292,8 @@ def _run(asked: dict[str, Any], results: Results) -> None:
     what, path = asked["what"], asked["path"]
     reader = PipeReader(0) if what == "put" else None
     find_user = _user_finder() if asked["user"] else None
-    copy = Copy(asked, enter(_plan(asked["view"])), find_user)
+    compressor = _make_compressor(asked["encoding"]) if asked["encoding"] else None
+    copy = Copy(asked, enter(decode_plan(asked["view"])), find_user, compressor)
     if reader is not None:
         copy.put(path, reader)
     elif what == "get":
@@ -283,9 +316,14 @@ def _failure(error: Exception) -> dict[str, object]:
     return {"error": text, "kind": "Internal"}
 
 
+def encode_request(asked: dict[str, Any]) -> str:
+    """Return what is asked of a copy as its argument, for an interpreter of the same version."""
+    return binascii.b2a_base64(marshal.dumps(asked), newline=False).decode()
+
+
 def main(argument: str) -> int:
     """Copy; faults go to the results, exit code 1."""
-    asked = json.loads(argument)
+    asked = marshal.loads(binascii.a2b_base64(argument))
     results = Results(asked["result"])
     os.umask(0)
     line: dict[str, object] = {"done": True}

@@ -65,7 +65,7 @@ def _look(pid: int, pidfd: int, path: str) -> dict[str, Any] | None:
             return None
         if not _is_plain(resolved(root, path)):
             return None
-        return Copy({}, root, None).stat(path)
+        return Copy({}, root).stat(path)
     finally:
         os.close(root)
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from typing import IO, Any, Protocol, cast
+
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, Any, Protocol
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 10
@@ -16,8 +19,10 @@ _SPLICE_FROM_BYTES = 128 * 1024
 _MAGIC_SKIPPABLE = 0x184D2A50
 
 
-class _Source(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+if TYPE_CHECKING:
+
+    class _Source(Protocol):
+        def read(self, size: int = -1, /) -> bytes: ...
 
 
 class _HeadAndPipe(io.RawIOBase):
@@ -115,7 +120,7 @@ def _write_all(descriptor: int, part: memoryview) -> None:
 
 def _unpacked(head: bytes, pipe: _HeadAndPipe) -> _Source | None:
     """Return what unpacks an archive that begins with ``head``, None when it is not compressed."""
-    source = cast("IO[bytes]", pipe)
+    source: IO[bytes] = pipe  # type: ignore[assignment]
     if head.startswith(b"\x1f\x8b\x08"):
         from isal import igzip
 

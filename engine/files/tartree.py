@@ -11,10 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from engine.wire.tarencode import BLOCK, CHARACTER, END, FILE, FOLDER, HARD_LINK, PIPE, SYMLINK, encode_member, padding
+
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
 
 CAPABILITY = "security.capability"
 _GATHERED_BYTES = 256 * 1024
@@ -36,14 +39,19 @@ _ZEROS = bytes(_PIECE_BYTES)
 _LEFT_OUT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ESTALE)
 
 
-class Sink(Protocol):
-    """Where a stream goes. What it raises ends the writing."""
+if TYPE_CHECKING:
 
-    def write(self, data: bytes | bytearray) -> None:
-        """Take all of ``data``."""
+    class Sink(Protocol):
+        """Where a stream goes. What it raises ends the writing."""
 
-    def send(self, descriptor: int, count: int) -> int:
-        """Take up to ``count`` bytes of an open file from where it stands; return how many, 0 at its end."""
+        def write(self, data: bytes | bytearray) -> None:
+            """Take all of ``data``."""
+
+        def send(self, descriptor: int, count: int) -> int:
+            """Take up to ``count`` bytes of an open file from where it stands; return how many, 0 at its end."""
+
+else:
+    Sink = object
 
 
 class DescriptorSink:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import NamedTuple, Protocol
 
 from engine.files.openat2 import BENEATH, IN_ROOT, openat2
 from engine.wire.tarhead import Member, Source, TarError, read_members, read_sparse_map
+
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Protocol
 
 _KEPT_FOLDERS = 64
 _MAX_TIME_NS = 2**63 - 1
@@ -26,17 +28,22 @@ _OURSELVES = (os.geteuid(), os.getegid())
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Reader(Source, Protocol):
-    """An archive's bytes."""
+if TYPE_CHECKING:
 
-    def parts(self, size: int) -> Iterator[memoryview]:
-        """Yield ``size`` bytes in pieces, fewer when the end comes first."""
+    class Reader(Source, Protocol):
+        """An archive's bytes."""
 
-    def copy_to(self, target: int, size: int) -> int:
-        """Write the next ``size`` bytes to an open file; return how many came."""
+        def parts(self, size: int) -> Iterator[memoryview]:
+            """Yield ``size`` bytes in pieces, fewer when the end comes first."""
+
+        def copy_to(self, target: int, size: int) -> int:
+            """Write the next ``size`` bytes to an open file; return how many came."""
+
+else:
+    Reader = object
 
 
-class UnpackRules(NamedTuple):
+class UnpackRules:
     """How members become files.
 
     ``owner`` is (UID, GID) for all of them, without it they have the archive's unless ``keeps_owner`` is false;
@@ -44,10 +51,19 @@ class UnpackRules(NamedTuple):
     ``has_no_umask`` says that files get just the mode that they are made with, so that it need not be set again.
     """
 
-    owner: tuple[int, int] | None = None
-    keeps_owner: bool = True
-    no_overwrite: bool = False
-    has_no_umask: bool = False
+    def __init__(
+        self,
+        owner: tuple[int, int] | None = None,
+        *,
+        keeps_owner: bool = True,
+        no_overwrite: bool = False,
+        has_no_umask: bool = False,
+    ) -> None:
+        """Set the rules."""
+        self.owner = owner
+        self.keeps_owner = keeps_owner
+        self.no_overwrite = no_overwrite
+        self.has_no_umask = has_no_umask
 
 
 class Place:
@@ -145,8 +161,10 @@ class TreeUnpacker:
                 self._write(member, reader)
             for name, mtime_ns in self._times.items():
                 folder, base = _split(name)
-                with suppress(FileNotFoundError, NotADirectoryError):  # replaced by a later member
+                try:
                     os.utime(base, ns=(mtime_ns, mtime_ns), dir_fd=self._place.folder(folder), follow_symlinks=False)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # replaced by a later member
         finally:
             self._place.close()
 

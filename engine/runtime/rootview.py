@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from engine.errors import Unavailable
 from engine.files.openat2 import openat2
 from engine.runtime import syscalls
+
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 KERNEL_PLACES = ("/proc", "/sys", "/dev")
 _SCRATCH_OPTIONS = "mode=0755,size=16m"
@@ -26,18 +29,29 @@ _BIND = syscalls.MS_BIND
 _OPEN = os.O_PATH | os.O_CLOEXEC
 
 
-class ViewMount(NamedTuple):
+class ViewMount:
     """One mount in a view: ``source`` on the host, or an image's layers; ``subpath`` a part of it."""
 
-    destination: str
-    source: str = ""
-    read_only: bool = False
-    recursive: bool = True
-    subpath: str = ""
-    layers: Sequence[str] = ()
+    def __init__(
+        self,
+        destination: str,
+        source: str = "",
+        *,
+        read_only: bool = False,
+        recursive: bool = True,
+        subpath: str = "",
+        layers: Sequence[str] = (),
+    ) -> None:
+        """Describe it."""
+        self.destination = destination
+        self.source = source
+        self.read_only = read_only
+        self.recursive = recursive
+        self.subpath = subpath
+        self.layers = layers
 
 
-class ViewPlan(NamedTuple):
+class ViewPlan:
     """What a view is made of.
 
     ``pidfd`` is the descriptor of a running container's first process, below 0 for one that does not run:
@@ -47,17 +61,43 @@ class ViewPlan(NamedTuple):
     user covers. With ``writable`` false nothing of the container can change.
     """
 
-    place: str
-    image_place: str = ""
-    pidfd: int = -1
-    layers_root: str = "/"
-    layers: Sequence[str] = ()
-    upper: str = ""
-    work: str = ""
-    mounts: Sequence[ViewMount] = ()
-    keeps: Sequence[str] = ()
-    writable: bool = False
-    read_only_root: bool = False
+    def __init__(
+        self,
+        place: str,
+        *,
+        image_place: str = "",
+        pidfd: int = -1,
+        layers_root: str = "/",
+        layers: Sequence[str] = (),
+        upper: str = "",
+        work: str = "",
+        mounts: Sequence[ViewMount] = (),
+        keeps: Sequence[str] = (),
+        writable: bool = False,
+        read_only_root: bool = False,
+    ) -> None:
+        """Describe it."""
+        self.place = place
+        self.image_place = image_place
+        self.pidfd = pidfd
+        self.layers_root = layers_root
+        self.layers = layers
+        self.upper = upper
+        self.work = work
+        self.mounts = mounts
+        self.keeps = keeps
+        self.writable = writable
+        self.read_only_root = read_only_root
+
+    def encode(self) -> dict[str, Any]:
+        """Return it in plain types, for another process."""
+        return {**vars(self), "mounts": [vars(mount) for mount in self.mounts]}
+
+
+def decode_plan(given: dict[str, Any]) -> ViewPlan:
+    """Return what ``ViewPlan.encode`` made a dictionary of."""
+    mounts = [ViewMount(**mount) for mount in given["mounts"]]
+    return ViewPlan(**{**given, "mounts": mounts})
 
 
 def enter(plan: ViewPlan) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 
 MS_RDONLY = 0x1
@@ -36,6 +35,7 @@ _CAPABILITIES_V3 = 0x20080522
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _PR_SET_PDEATHSIG = 1
+_SIGKILL = 9  # signal would bring enum along, in programs that start often
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -122,6 +122,6 @@ def syncfs(fd: int) -> None:
 
 def end_with(parent_pid: int) -> None:
     """Have this process killed when its parent is, so that it never outlives an engine."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != parent_pid:
         sys.exit(1)  # the parent was killed before this process could ask

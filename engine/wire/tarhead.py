@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from typing import Protocol
+
+TYPE_CHECKING = False  # typing takes as long to import as all else here, in programs that start often
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
 
 BLOCK_BYTES = 512
 _ZERO = bytes(BLOCK_BYTES)
@@ -29,11 +32,16 @@ class TarError(ValueError):
     """An archive that is damaged or asks for what may not be."""
 
 
-class Source(Protocol):
-    """Where an archive comes from."""
+if TYPE_CHECKING:
 
-    def read(self, size: int) -> bytes:
-        """Return exactly ``size`` bytes unless the end comes first."""
+    class Source(Protocol):
+        """Where an archive comes from."""
+
+        def read(self, size: int) -> bytes:
+            """Return exactly ``size`` bytes unless the end comes first."""
+
+else:
+    Source = object
 
 
 class Member:

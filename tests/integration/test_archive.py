@@ -71,6 +71,9 @@ def test_what_a_path_is(engine: EngineProcess, box: str) -> None:
     assert found["link"]["linkTarget"] == "/what/program"
     assert found["broken"]["linkTarget"] == "/no/where"
     assert found["pipe"]["mode"] == GO_PIPE | 0o600
+    put(engine, box, "/what", tar(link("odd", b'/\xff\n"'.decode(errors="surrogateescape"))))
+    assert ask(engine, "HEAD", box, "/what/odd").stat["linkTarget"] == '/\ufffd\n"'
+    assert get(engine, box, "/what/odd").stat["linkTarget"] == '/\ufffd\n"'
     whole = ask(engine, "HEAD", box, "/what").stat
     assert (whole["name"], whole["mode"]) == ("what", GO_FOLDER | 0o755)
     assert ask(engine, "HEAD", box, "/").stat["name"] == "/"
