@@ -262,6 +262,13 @@ def _networks(name: str) -> Callable[[Sequence[Side]], list[Result]]:
     return run
 
 
+def _copies(sides: Sequence[Side]) -> list[Result]:
+    """``docker cp`` of 300 MB and of 20,000 small files, both ways."""
+    from tests.bench.copying import copy_files
+
+    return copy_files(sides)
+
+
 def _commits(name: str) -> Callable[[Sequence[Side]], list[Result]]:
     def case(sides: Sequence[Side]) -> list[Result]:
         from tests.bench import commits
@@ -284,6 +291,7 @@ CASES: dict[str, tuple[Callable[[Sequence[Side]], list[Result]], bool]] = {
     "save_load": (save_load, True),
     "commit": (_commits("commit"), True),
     "push": (_commits("push"), True),
+    "cp": (_copies, True),
     "many": (many, True),
     "names": (names, False),
     "builds": (builds, True),
