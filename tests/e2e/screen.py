@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 1180, 740
 # Where things are in a window of this size: the navigation column is 208 wide, a row 44 high, the first at 132.
 FIRST_ROW_Y, ROW_HEIGHT = 132, 44
 NAME_X = 300
+TERMINAL_TAB_X, TABS_Y = 322, 101
 QUICK_ACTION_X, QUICK_DELETE_X = WIDTH - 72, WIDTH - 40
 
 

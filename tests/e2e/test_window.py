@@ -15,6 +15,8 @@ from tests.e2e.screen import (
     NAME_X,
     QUICK_ACTION_X,
     QUICK_DELETE_X,
+    TABS_Y,
+    TERMINAL_TAB_X,
     Window,
     clipboard,
     until,
@@ -68,6 +70,37 @@ def test_a_container_is_started_read_stopped_and_deleted_by_clicking(own_engine:
     time.sleep(0.7)
     window.key("Tab", "space")
     until(lambda: state(own_engine) == "gone", "the question is answered and the container deleted")
+
+
+def test_a_shell_in_a_container_is_typed_into(own_engine: EngineProcess, window: Window) -> None:
+    own_engine.docker("start", "alone")
+    time.sleep(1)
+    window.click(NAME_X, FIRST_ROW_Y, twice=True)
+    time.sleep(0.7)
+    window.click(TERMINAL_TAB_X, TABS_Y)
+
+    def written() -> bool:
+        window.xdotool("type", "--delay", "20", "echo $((6*7))-$(stty size) > /tmp/answer")
+        window.key("Return")
+        time.sleep(0.5)
+        return own_engine.docker("exec", "alone", "cat", "/tmp/answer", check=False).stdout.startswith("42-")
+
+    until(written, "what is typed runs in the container")
+    rows, columns = own_engine.docker("exec", "alone", "cat", "/tmp/answer").stdout.strip().removeprefix("42-").split()
+    assert int(rows) > 20, "the terminal has the size of the window"
+    assert int(columns) > 80
+    window.xdotool("type", "--delay", "20", "vi /tmp/text")
+    window.key("Return")
+    time.sleep(0.5)
+    window.xdotool("type", "--delay", "20", "ihello from vi")
+    window.key("Escape")
+    time.sleep(0.5)  # vi waits whether an escape begins a sequence
+    window.xdotool("type", "--delay", "20", ":wq")
+    window.key("Return")
+    until(
+        lambda: own_engine.docker("exec", "alone", "cat", "/tmp/text", check=False).stdout == "hello from vi\n",
+        "a program of the whole screen works",
+    )
 
 
 def test_the_window_outlives_the_engine_and_shows_what_it_has_afterwards(

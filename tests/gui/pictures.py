@@ -181,6 +181,23 @@ def samples() -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+async def terminal(stage: Stage) -> None:
+    """A shell in a container."""
+    await _detail(stage, 1)
+    await stage.until(lambda: stage.engine.shells)
+    shell = stage.engine.shells[0]
+    shell.show(
+        b"ls --color /usr/share/nginx\r\n\x1b[1;34mhtml\x1b[0m  \x1b[1;34mmodules\x1b[0m  \x1b[0;32mstart.sh\x1b[0m\r\n"
+        b"/ # df -h | head -3\r\nFilesystem                Size      Used Available Use% Mounted on\r\n"
+        b"overlay                 251.9G     25.1G    226.8G  10% /\r\ntmpfs                    64.0M         0     64.0M   0% /dev\r\n"
+        b"/ # grep -c . /etc/passwd; \x1b[31mcat /nothing\x1b[0m\r\n19\r\n\x1b[31mcat: can't open '/nothing'\x1b[0m\r\n"
+    )
+    for block in range(6):
+        shell.show(b"".join(b"\x1b[48;5;%dm \x1b[0m" % (16 + block * 36 + number) for number in range(36)) + b"\r\n")
+    shell.show("漢字 · ┌──┐ naïve ✓\r\n/ # ".encode())
+    await asyncio.sleep(0.2)
+
+
 async def processes(stage: Stage) -> None:
     """What runs in a container."""
     await _detail(stage, 3)
@@ -396,6 +413,7 @@ PICTURES: tuple[tuple[str, Callable[[], FakeEngine], Play, tuple[str, ...], tupl
     ("containers-empty", FakeEngine, empty, ("light",), (WIDTH, HEIGHT)),
     ("container-logs", everyday, logs, BOTH, MIDDLE),
     ("container-stats", everyday, stats, BOTH, (WIDTH, HEIGHT)),
+    ("container-terminal", everyday, terminal, BOTH, MIDDLE),
     ("container-processes", everyday, processes, ("dark",), MIDDLE),
     ("container-overview", everyday, overview, ("light",), (WIDTH, HEIGHT)),
     ("container-inspect", everyday, inspect, BOTH, (WIDTH, HEIGHT)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QStackedLayout, QTabBar, QWidget
 
 from desktop.loop import Scope
@@ -124,10 +125,8 @@ class TerminalTab(Tab):
         self._made = 0
         self.sessions: list[Session] = []
         self.bar = QTabBar()
-        self.bar.setTabsClosable(True)
         self.bar.setDrawBase(False)
         self.bar.currentChanged.connect(self._choose)
-        self.bar.tabCloseRequested.connect(self.close_session)
         self.add = IconButton("plus", "Another shell", self.open_session)
         self.tools = (self.bar, self.add)
         self._empty = EmptyState("terminal")
@@ -172,7 +171,11 @@ class TerminalTab(Tab):
         session = Session(self._scope, self._reading, self.container_id, view, lambda: None)
         self.sessions.append(session)
         self._stack.addWidget(view)
-        self.bar.addTab(f"Shell {self._made}")
+        place = self.bar.addTab(f"Shell {self._made}")
+        close = IconButton("close", "Close this shell", lambda: self.close_session(self.sessions.index(session)))
+        close.dress(self._tokens())
+        close.setIconSize(QSize(11, 11))
+        self.bar.setTabButton(place, QTabBar.ButtonPosition.RightSide, close)
         self.bar.setCurrentIndex(len(self.sessions) - 1)
         self._show()
         session.start()
