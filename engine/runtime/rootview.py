@@ -9,6 +9,7 @@ only paths.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -123,6 +124,20 @@ def _enter_running(plan: ViewPlan) -> None:
     for place in KERNEL_PLACES:
         if place not in plan.keeps:
             _hide(place)
+    _become_its_root(plan.pidfd)
+
+
+def _become_its_root(pidfd: int) -> None:
+    """Take the IDs of a container that has a user namespace: those of the host have no place in its files."""
+    try:
+        syscalls.setns(pidfd, syscalls.CLONE_NEWUSER)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return  # it is in the one that this process is in
+        raise
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _hide(place: str) -> None:
