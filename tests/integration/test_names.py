@@ -314,10 +314,11 @@ async def test_1024_queries_are_on_their_way_at_most_and_the_others_wait(
     enough = asyncio.Event()
 
     def behave(query: bytes) -> list[bytes]:
+        answers = [build_reply(query, "198.51.100.9")] if released.is_set() else []
         held.append(query)
         if len(held) == 1024:
             loop.call_soon_threadsafe(enough.set)
-        return [build_reply(query, "198.51.100.9")] if released.is_set() else []
+        return answers
 
     with Server(behave) as upstream:
         upstream.udp.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
