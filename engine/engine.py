@@ -14,13 +14,11 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from engine.build.cache import BuildCache
-from engine.build.manager import Builder, Host
-from engine.build.records import BuildRecords
-from engine.build.runner import BuildRoots, StepRunner
 from engine.config import EngineConfig, RuntimeSetting
 from engine.containers.announce import ContainerEvents
 from engine.containers.archive import ContainerArchives
@@ -73,7 +71,7 @@ from engine.runtime.usernamespaces import read_map
 from engine.server.absent import absent_routes
 from engine.server.app import build_app
 from engine.server.archive import ArchiveApi
-from engine.server.build import BuildApi
+from engine.server.buildroutes import BuildRoutes
 from engine.server.commit import CommitApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
@@ -96,6 +94,9 @@ from engine.server.system import SystemApi, go_arch
 from engine.server.volumes import VolumesApi
 from engine.store.database import Database
 from engine.volumes.manager import VolumeManager
+
+if TYPE_CHECKING:
+    from engine.build.manager import Builder
 
 log = logging.getLogger(__name__)
 
@@ -229,11 +230,16 @@ class Engine:
         )
         self._watcher = ExitWatcher(self._paths, self._containers, self._lifecycle, self._inotify)
         self._images.users = self._volumes.users = self._containers
-        self._builder = self._make_builder(config, specs, index)
+        self._build_cache = self._images.keeper = BuildCache(self._database, self._images.layers)
+        self._builds = BuildRoutes(lambda: self._make_builder(config, specs, index))
         self._events.listen(self._notice)
 
     def _make_builder(self, config: EngineConfig, specs: ContainerSpecs, index: ContainerIndex) -> Builder:
         """Return the builder; its steps run in containers that are made of states instead of images."""
+        from engine.build.manager import Builder, Host  # only who builds loads it
+        from engine.build.records import BuildRecords
+        from engine.build.runner import BuildRoots, StepRunner
+
         roots = BuildRoots(self._images.layers)
         launcher = Launcher(
             self._paths,
@@ -259,7 +265,7 @@ class Engine:
         return Builder(
             self._images,
             self._puller,
-            BuildCache(self._database, self._images.layers),
+            self._build_cache,
             BuildRecords(self._database),
             StepRunner(creator, launcher, self._networks, roots, self._inotify),
             self._paths,
@@ -304,7 +310,7 @@ class Engine:
             return await check(_registry_settings(self.config), credentials)
 
         usage = _VolumeUsage(self._volumes)
-        system = SystemApi(info, listing, usage, self._all_containers, self._builder.usage, login)
+        system = SystemApi(info, listing, usage, self._all_containers, self._builds.usage, login)
         apis = (
             system,
             EventsApi(self._events),
@@ -316,7 +322,7 @@ class Engine:
             CommitApi(self._snapshots),
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             PushApi(self._pusher, Registries(lambda: _registry_settings(self.config))),
-            BuildApi(self._builder),
+            self._builds,
             VolumesApi(self._volumes),
         )
         return build_app([route for api in apis for route in api.routes()] + absent_routes())

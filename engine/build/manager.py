@@ -29,7 +29,7 @@ from engine.build.dockerfile.words import Lexer
 from engine.build.interfaces import Progress, Pulls
 from engine.build.options import BuildOptions
 from engine.build.output import BuildOutput, Channel
-from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, wanted
+from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, sweep_cache_mounts, wanted
 from engine.build.records import BuildRecords, begin_record, end_record
 from engine.build.runner import StepRunner
 from engine.build.stage import StageBuilder, short
@@ -75,7 +75,7 @@ class Builder:
         mounter: Mounter,
         host: Host,
     ) -> None:
-        """Make nothing yet; ``cache`` keeps layers from now on."""
+        """Make nothing yet; what an engine that was killed has left of cache mounts goes."""
         self._images = images
         self._pulls = pulls
         self.cache = cache
@@ -89,8 +89,8 @@ class Builder:
         self._mounts_root = paths.data_root / "build" / "mounts"
         self._contexts = KeptContexts(paths.data_root / "build" / "contexts")
         self._mounts_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sweep_cache_mounts(self._mounts_root)
         self.cache_limit_bytes = max(_LEAST_CACHE_BYTES, shutil.disk_usage(paths.data_root).total // 10)
-        images.keeper = cache
 
     @asynccontextmanager
     async def workspace(self) -> AsyncIterator[Workspace]:

@@ -13,6 +13,8 @@ from engine.build.cache import CacheRecord
 from engine.errors import InvalidArgument
 from engine.wire.times import format_ns, parse_duration
 
+_NAME_LENGTH = 64  # a whole digest; what is being made has more
+
 
 def wanted(filters: Mapping[str, Sequence[str]], records: Sequence[CacheRecord], shared: set[str]) -> list[CacheRecord]:
     """Return the records that filters take, least recently used first; ``shared`` are the chain IDs of images.
@@ -57,6 +59,13 @@ def down_to(records: Sequence[CacheRecord], total: int, limit: int) -> list[Cach
         going.append(record)
         total -= record.size
     return going
+
+
+def sweep_cache_mounts(root: Path) -> None:
+    """Delete cache mounts that were being made, and private copies, of an engine that was killed (blocking)."""
+    for place in root.iterdir():
+        if len(place.name) != _NAME_LENGTH:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def cache_mounts(root: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from engine.build.workspace import Workspace
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound, NotSupported, PortsideError
 from engine.model.resources import Ulimit
 from engine.model.system import AuthConfig
-from engine.server.http import JsonStream, Route, api_version, json_response, query_bool, query_int
+from engine.server.http import JsonStream, api_version, json_response, query_bool, query_int
 from engine.server.images import check_platform
 from engine.wire.filters import parse_filters
 from engine.wire.references import Reference, parse_reference
@@ -49,23 +49,12 @@ _PRUNE_FILTERS = frozenset(
 
 
 class BuildApi:
-    """Handlers over a Builder."""
+    """Handlers over a Builder; ``buildroutes`` has their paths."""
 
     def __init__(self, builder: Builder) -> None:
         """Serve ``builder``."""
         self._builder = builder
         self._running: dict[str, asyncio.Task[object]] = {}
-
-    def routes(self) -> list[Route]:
-        """Return the operations."""
-        return [
-            Route("POST", "/build", self.build),
-            Route("POST", "/build/prune", self.prune, since=(1, 31)),
-            Route("POST", "/build/cancel", self.cancel, since=(1, 39)),
-            Route("GET", "/builds/json", self.records),
-            Route("GET", "/builds/{id}/json", self.record),
-            Route("DELETE", "/builds/{id}", self.delete_record),
-        ]
 
     async def build(self, request: web.Request) -> web.StreamResponse:
         """``ImageBuild``: the output as a stream; what fails before the first step is a status."""
