@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,13 @@ class ImageLoader:
         async with self._images.working(), tidy():
             contents = await in_thread(source, lambda reader: store_archive(reader, self._images.blobs))
             small = contents.small
-            index = decode_json(small["index.json"], Manifest, "index.json") if "index.json" in small else Manifest()
             if "manifest.json" in small:
                 entries = decode_json(small["manifest.json"], list[_ArchiveEntry], "manifest.json")
-                known = await asyncio.to_thread(_known, index.manifests or [], contents)
+                known = await asyncio.to_thread(_known, contents)
                 for entry in entries:
                     await self._load_entry(entry, contents, known, progress, platform)
             elif "index.json" in small:
-                for item in index.manifests or []:
+                for item in decode_json(small["index.json"], Manifest, "index.json").manifests or []:
                     group = await asyncio.to_thread(_group, item, contents, platform)
                     await self._load_group(group, [], contents, progress, platform)
             else:
@@ -162,18 +161,18 @@ class ImageLoader:
         self._images.publish("load", record.id, record.id)
 
 
-def _known(items: list[Descriptor], contents: Contents) -> dict[str, list[_Found]]:
-    """Return the images of an OCI layout by the digests of their configurations, each with those of its index."""
+def _known(contents: Contents) -> dict[str, list[_Found]]:
+    """Return the images of an OCI layout by the digests of their configurations, each with those of its index.
+
+    Where the layout is broken, manifest.json alone counts.
+    """
     known: dict[str, list[_Found]] = {}
-    for item in items:
-        if not contents.has(blob_name(item.digest)):
-            continue
-        try:
-            group = _group(item, contents, "")
-        except InvalidArgument:
-            continue  # manifest.json alone counts then
-        for found in group:
-            known[found.config] = group
+    with suppress(InvalidArgument):
+        items = decode_json(contents.small.get("index.json", b"{}"), Manifest, "index.json").manifests or []
+        for item in items:
+            if contents.has(blob_name(item.digest)):
+                group = _group(item, contents, "")
+                known |= {found.config: group for found in group}
     return known
 
 

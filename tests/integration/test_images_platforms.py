@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Conflict, Internal, InvalidArgument, NotFound
+from tests.fakes.images import image_archive
 from tests.fakes.registry import OCI_INDEX, OCI_MANIFEST, FakeRegistry
 from tests.integration.images_world import ImagesServer, ImagesWorld, blocks_of, tar_of
 
@@ -278,3 +281,25 @@ async def test_an_index_that_lies_does_no_harm(
     assert status == 200
     assert [item["Kind"] for item in view["Manifests"]] == ["image", "image", "attestation", "image"]
     assert [item["Available"] for item in view["Manifests"]] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"{",
+        b'{"manifests": [{"digest": "sha256:../../../etc/passwd"}]}',
+        b'{"manifests": [{"digest": "' + f"sha256:{'0' * 64}".encode() + b'"}]}',
+        b'{"manifests": "many"}',
+    ],
+)
+async def test_a_broken_oci_layout_beside_a_good_docker_one_is_passed_over(world: ImagesWorld, index: bytes) -> None:
+    good = image_archive([AMD], ["app:1"])
+    with tarfile.open(fileobj=io.BytesIO(good)) as archive:
+        members = [(member.name, _content(archive, member)) for member in archive]
+    await world.load(tar_of([*members, ("index.json", index)]))
+    assert (world.layer("app:1") / "amd").exists()
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return file.read() if file else b""
