@@ -54,7 +54,7 @@ def response_error(status: int, body: bytes, what: str) -> PortsideError:
         message = body.decode("utf-8", "replace").strip()
     else:
         if isinstance(decoded, dict):
-            message = str(decoded.get("message") or decoded.get("cause") or "")
+            message = str(decoded.get("message") or decoded.get("cause") or "").strip()
     if not message:
         message = f"request returned status {status} for {what}"
     error = KINDS.get(status, Internal)(message)
