@@ -61,7 +61,7 @@ from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
 from engine.registry.hosts import RegistrySettings
 from engine.registry.inspection import Registries
-from engine.runtime import apparmor
+from engine.runtime import apparmor, cgrouptree
 from engine.runtime.drivers import RuntimeBinary, RuntimeCatalog
 from engine.runtime.host import probe_host
 from engine.runtime.inotify import Inotify
@@ -418,6 +418,7 @@ class Engine:
         self._copies.close()
         self._mounter.close()
         self._runtimes.close()
+        cgrouptree.remove_empty(self.config.instance)
         self._database.close()
         self._lock.release()
 

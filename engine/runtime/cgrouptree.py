@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import Internal
@@ -36,6 +37,14 @@ def remove_group(path: str, *, timeout_s: float = 2.0) -> bool:
         if pending:
             time.sleep(0.005)
     return True
+
+
+def remove_empty(path: str) -> None:
+    """Remove a group from every hierarchy where nothing is in it (blocking)."""
+    relative = path.strip("/")
+    for root in hierarchies() if relative else ():
+        with suppress(OSError):  # not there, or in use
+            (root / relative).rmdir()
 
 
 def _remove(folder: Path) -> bool:

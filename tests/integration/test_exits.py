@@ -45,3 +45,18 @@ def test_an_end_that_cannot_be_cleaned_up_is_tried_again(own_engine: EngineProce
     while status(engine, made) != ("exited", 137):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_an_engine_without_containers_leaves_no_control_group(own_engine: EngineProcess) -> None:
+    own_engine.docker("run", "--rm", "busybox", "true")
+    assert own_engine.cgroups()
+    own_engine.stop()
+    assert not own_engine.cgroups()
+
+
+def test_the_group_of_a_running_container_outlives_the_engine(own_engine: EngineProcess) -> None:
+    made = own_engine.docker("run", "-d", "busybox", "sleep", "1000").stdout.strip()
+    own_engine.stop()
+    assert own_engine.cgroups()
+    own_engine.start()
+    assert status(own_engine, made)[0] == "running"
