@@ -4,6 +4,7 @@ held by its own conmon, goes on when the engine ends."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import shutil
 import time
@@ -28,6 +29,7 @@ from engine.runtime.inotify import Inotify
 _ATTACH_TIMEOUT_S = 10.0
 _CREATE_TIMEOUT_S = 30.0
 _KEEP_ENDED_S = 300.0
+_EXIT_TIMEOUT_S = 5.0
 _LOG = "runtime.log"
 
 
@@ -77,7 +79,7 @@ class ExecManager:
         item = Exec(secrets.token_hex(32), container, request, keys)
         self._execs[item.id] = item
         container.exec_ids.append(item.id)
-        self._publish(item, f"exec_create: {' '.join(request.cmd)}")
+        self._publish(item, f"exec_create: {_shown(request)}")
         return item.id
 
     def _require_ready(self, container: Container) -> None:
@@ -127,7 +129,7 @@ class ExecManager:
         item.started = True
         socket: AttachSocket | None = None
         request = item.request
-        self._publish(item, f"exec_start: {' '.join(request.cmd or [])}")  # also of one that then fails, as moby
+        self._publish(item, f"exec_start: {_shown(request)}")  # also of one that then fails, as moby
         try:
             process, socket = await self._launch(item, attach=client is not None)
             try:
@@ -166,7 +168,7 @@ class ExecManager:
             else:
                 # The output has ended; its exit code follows within a moment unless it closed its output early.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(item.exited.wait(), 2)
+                    await asyncio.wait_for(item.exited.wait(), _EXIT_TIMEOUT_S)
         finally:
             socket.close()
 
@@ -256,6 +258,7 @@ class ExecManager:
             open_stderr=request.attach_stderr,
             container_id=item.container.id,
             pid=item.pid,
+            detach_keys=base64.b64encode(item.detach_keys).decode() if request.detach_keys else "",
         )
 
     async def run(
@@ -276,6 +279,12 @@ class ExecManager:
             self._launcher.kill_process(container.record, item.pid)
             raise TimeoutError(bytes(sink.data)) from None
         return item.exit_code if item.exit_code is not None else -1, bytes(sink.data)
+
+
+def _shown(request: ExecCreateRequest) -> str:
+    """Return a command as moby's events show it: a space after the program also when nothing follows."""
+    words = request.cmd or [""]
+    return f"{words[0]} {' '.join(words[1:])}"
 
 
 def _logged(folder: Path | None) -> str:

@@ -135,6 +135,7 @@ def inspect_view(
 ) -> ContainerInspect:
     """Return the answer of inspect; ``size`` is (written bytes, bytes with the image)."""
     data = paths.data(record.id)
+    was_started = record.state.started_ns != 0
     view = ContainerInspect(
         id=record.id,
         created=format_ns(record.created_ns),
@@ -142,9 +143,9 @@ def inspect_view(
         args=record.args,
         state=state_view(record),
         image=record.image_id,
-        resolv_conf_path=str(data / "resolv.conf"),
-        hostname_path=str(data / "hostname"),
-        hosts_path=str(data / "hosts"),
+        resolv_conf_path=str(data / "resolv.conf") if was_started else "",
+        hostname_path=str(data / "hostname") if was_started else "",
+        hosts_path=str(data / "hosts") if was_started else "",
         name=f"/{record.name}",
         restart_count=record.state.restart_count,
         driver="overlay2",
@@ -224,5 +225,5 @@ def summary_view(
         mounts=mount_points(record),
     )
     if size is not None:
-        view.size_rw, view.size_root_fs = size
+        view.size_rw, view.size_root_fs = size[0] or UNSET, size[1]  # Go leaves out what is 0
     return view

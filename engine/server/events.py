@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from aiohttp import web
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from engine.errors import InvalidArgument
@@ -23,7 +24,8 @@ _FUZZY = ("health_status", "exec_create", "exec_start")
 def with_old_form(event: Event) -> Event:
     """Return an event with the fields ``status``, ``id`` and ``from`` that containers and images have besides."""
     if event.type == "container":
-        return replace(event, status=event.action, id=event.actor.id, from_=event.actor.attributes.get("image", ""))
+        image = event.actor.attributes.get("image", "")
+        return replace(event, status=event.action, id=event.actor.id or UNSET, from_=image or UNSET)
     if event.type == "image":
         return replace(event, status=event.action, id=event.actor.id)
     return event
@@ -87,7 +89,7 @@ class EventsApi:
         since_ns, until_ns = parse_moment(since), parse_moment(until)
         if until_ns and until_ns < since_ns:
             raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
-        filters = parse_filters(request.query.get("filters", ""), ALLOWED)
+        filters = parse_filters(request.query.get("filters", ""), None)  # moby passes over what it does not know
         knows_image_create = api_version(request) >= (1, 46)
         stream = JsonStream(request)
         await stream.start()

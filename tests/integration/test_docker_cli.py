@@ -85,7 +85,8 @@ def test_pause_freezes_and_unpause_goes_on(engine: EngineProcess) -> None:
 
 def test_the_restart_policy_counts_and_gives_up(engine: EngineProcess) -> None:
     engine.docker("run", "-d", "--name", "failing", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3")
-    engine.docker("wait", "failing")
+    for _ in range(3):  # each ends with an exit, as Docker's
+        assert engine.docker("wait", "failing").stdout == "3\n"
     assert engine.docker("inspect", "-f", "{{.RestartCount}} {{.State.ExitCode}}", "failing").stdout == "2 3\n"
     engine.docker("rm", "failing")
 
@@ -134,15 +135,6 @@ def test_limits_and_options_are_seen_from_inside(engine: EngineProcess) -> None:
     )  # fmt: skip
     assert done.stdout.split()[:4] == ["box", "65534", "/made", "100"]
     assert "init" in done.stdout.split()[4] or "tini" in done.stdout.split()[4]
-
-
-def test_what_is_not_there_says_so(engine: EngineProcess) -> None:
-    engine.docker("run", "-d", "--name", "absent", "busybox", "sleep", "100")
-    for words in (["cp", "absent:/etc/passwd", "-"], ["export", "absent"], ["commit", "absent"], ["push", "busybox"]):
-        done = engine.docker(*words, check=False)
-        assert done.returncode != 0
-        assert "not supported by Portside yet" in done.stderr
-    engine.docker("rm", "-f", "absent")
 
 
 def test_save_and_load_carry_an_image(engine: EngineProcess, tmp_path: Path) -> None:
