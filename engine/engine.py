@@ -76,6 +76,7 @@ from engine.server.commit import CommitApi
 from engine.server.containers import ContainersApi
 from engine.server.events import EventsApi
 from engine.server.exec import ExecApi
+from engine.server.grpc import GrpcApi
 from engine.server.images import ImagesApi
 from engine.server.info import InfoSource
 from engine.server.listeners import (
@@ -323,6 +324,7 @@ class Engine:
             ImagesApi(self._images, ImageArchives(self._images), listing, self._puller),
             PushApi(self._pusher, Registries(lambda: _registry_settings(self.config))),
             self._builds,
+            GrpcApi(),
             VolumesApi(self._volumes),
         )
         return build_app([route for api in apis for route in api.routes()] + absent_routes())

@@ -12,8 +12,6 @@ _NO_SWARM = (
     "and try again."
 )
 _ABSENT: tuple[tuple[str, str, str], ...] = (
-    ("POST", "/session", "BuildKit sessions are"),
-    ("POST", "/grpc", "BuildKit sessions are"),
     ("GET", "/plugins", "plugins are"),
     ("POST", "/plugins/pull", "plugins are"),
     ("GET", "/plugins/privileges", "plugins are"),
