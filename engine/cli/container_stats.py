@@ -36,12 +36,12 @@ class StatsRow(Row):
 
     type_name = "*container.statsContext"
 
-    def __init__(self, ref: str) -> None:
-        """``ref`` is what the user typed."""
+    def __init__(self, ref: str, *, is_short: bool = True) -> None:
+        """``ref`` is what the user typed, ``is_short`` whether the ID is cut off."""
         self.ref = ref
         self.sample: dict[str, Any] | None = None
         self.failure: PortsideError | None = None
-        self.is_short = True
+        self.is_short = is_short
 
     def number(self, *path: str) -> float:
         """Return a number of the sample, 0 where it is not."""
@@ -118,31 +118,66 @@ class StatsRow(Row):
 
 
 async def run_stats(session: Session, parsed: Parsed) -> int:
-    """Show statistics once, or until it is interrupted."""
-    refs = parsed.args
-    if not refs:
-        refs = [container.id for container in await session.client.containers.list(all=parsed.on("all"))]
-    rows = [StatsRow(ref) for ref in refs]
-    for row in rows:
-        row.is_short = not parsed.on("no-trunc")
+    """Show statistics once, or until it is interrupted; without names also of what starts meanwhile."""
+    rows = {ref: StatsRow(ref, is_short=not parsed.on("no-trunc")) for ref in parsed.args}
     if parsed.on("no-stream"):
+        if not parsed.args:
+            listed = await session.client.containers.list(all=parsed.on("all"))
+            rows = {item.id: StatsRow(item.id, is_short=not parsed.on("no-trunc")) for item in listed}
         async with asyncio.TaskGroup() as group:
-            for row in rows:
+            for row in rows.values():
                 group.create_task(_follow(session, row, is_stream=False))
         _raise_failure(rows)
         session.console.out(_text(parsed, rows))
         return 0
-    tasks = asyncio.gather(*(_follow(session, row, is_stream=True) for row in rows))
-
-    async def follow_all() -> None:
-        await tasks
-
-    async with beside(follow_all()):
-        while not tasks.done():
-            await asyncio.sleep(REDRAW_INTERVAL_S)
+    async with beside(_follow_named(session, rows) if rows else _follow_all(session, parsed, rows)) as work:
+        while not work.done():
+            await asyncio.wait((work,), timeout=REDRAW_INTERVAL_S)
             _raise_failure(rows)
             session.console.out("\x1b[H\x1b[J" + _text(parsed, rows))
+        work.result()
     return 0
+
+
+async def _follow_named(session: Session, rows: dict[str, StatsRow]) -> None:
+    await asyncio.gather(*(_follow(session, row, is_stream=True) for row in rows.values()))
+
+
+async def _follow_all(session: Session, parsed: Parsed, rows: dict[str, StatsRow]) -> None:
+    """Follow what runs, with ``--all`` what there is; what starts comes in, what ends goes."""
+    try:
+        await _follow_events(session, parsed, rows)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _follow_events(session: Session, parsed: Parsed, rows: dict[str, StatsRow]) -> None:
+    is_all = parsed.on("all")
+    followers: dict[str, asyncio.Task[None]] = {}
+
+    def leave(container_id: str) -> None:
+        rows.pop(container_id, None)
+        if task := followers.pop(container_id, None):
+            task.cancel()
+
+    async with asyncio.TaskGroup() as group:
+
+        def enter(container_id: str) -> None:
+            if container_id not in rows:
+                row = rows[container_id] = StatsRow(container_id, is_short=not parsed.on("no-trunc"))
+                followers[container_id] = group.create_task(_follow(session, row, is_stream=True))
+
+        # Events first: nothing that starts between the two is missed.
+        async with session.client.system.events(filters={"type": ["container"]}) as events:
+            for item in await session.client.containers.list(all=is_all):
+                enter(item.id)
+            async for event in events:
+                if event.action == "start" or (is_all and event.action == "create"):
+                    enter(event.actor.id)
+                elif event.action == "destroy" or (not is_all and event.action == "die"):
+                    leave(event.actor.id)
+        for task in followers.values():
+            task.cancel()
 
 
 async def _follow(session: Session, row: StatsRow, *, is_stream: bool) -> None:
@@ -154,15 +189,15 @@ async def _follow(session: Session, row: StatsRow, *, is_stream: bool) -> None:
         row.failure = error
 
 
-def _raise_failure(rows: list[StatsRow]) -> None:
+def _raise_failure(rows: dict[str, StatsRow]) -> None:
     """Raise why a container gives no statistics, unless it only went away meanwhile."""
-    for row in rows:
+    for row in rows.values():
         if row.failure is not None and not (row.sample is not None and isinstance(row.failure, NotFound)):
             raise row.failure
 
 
-def _text(parsed: Parsed, rows: list[StatsRow]) -> str:
-    return render_rows(parsed.text("format"), DEFAULT_TABLE, TITLES, rows)
+def _text(parsed: Parsed, rows: dict[str, StatsRow]) -> str:
+    return render_rows(parsed.text("format"), DEFAULT_TABLE, TITLES, list(rows.values()))
 
 
 COMMANDS = {
