@@ -52,7 +52,7 @@ class ImageListing:
         nameless = self._images.variants.nameless()
         found: list[ImageSummary] = []
         for record in sorted(self._images.table.all(), key=lambda item: item.created_ns, reverse=True):
-            if record.id in nameless:
+            if record.id in nameless or (dangling and record.id in parents):
                 continue
             created = record.created_ns
             if (before is not None and created >= before) or (since is not None and created <= since):

@@ -253,6 +253,22 @@ async def test_prune_takes_dangling_images_or_all_that_are_unused(world: ImagesW
     assert world.events.seen[-1] == ("prune", "", {"reclaimed": "0"})
 
 
+async def test_what_others_are_made_from_is_not_dangling(world: ImagesWorld) -> None:
+    await world.load(image())
+    (parent,) = world.images.table.all()
+    file = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}
+    child, _ = await world.images.add(json.dumps(file).encode(), [], [parse_reference("child:1")], parent=parent.id)
+    for filters in ({}, {"dangling": ["true"]}):
+        assert parent.id not in {row.id for row in world.listing.rows(filters)}
+    assert world.listing.rows({"dangling": ["true"]}, intermediate=True) == []
+    assert {row.id for row in world.listing.rows({}, intermediate=True)} == {parent.id, child.id}
+    report = await world.listing.prune({})
+    assert report.images_deleted is None
+    done = await world.remover.remove("child:1")
+    assert [item.deleted for item in done if isinstance(item.deleted, str)][:2] == [child.id, parent.id]
+    assert world.content() == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("filters", "left"),
     [
