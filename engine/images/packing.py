@@ -4,7 +4,7 @@
 says what diff ID and size the layer has; ``measure FOLDER`` does that for one that is in its place;
 ``pack SOURCE BLOB`` writes a layer's folder, or its blob of another kind, as a gzip blob; ``export FOLDER`` writes
 a whole file system to standard output, ``export-layers ROOT LAYER…`` what layers show together. The first three
-print one JSON line (see ``programs.ProgramResult``).
+print one JSON line (see ``programs.ProgramResult``); ``pack`` also prints how far it is.
 
 What is written for a layer's folder depends on its content alone: the same folder always gives the same bytes,
 so a layer needs no blob before it leaves this machine.
@@ -43,6 +43,7 @@ from engine.wire.tarencode import (
 )
 
 _BLOCK = 1 << 20
+_LARGE = 1 << 16
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _HOLE_BYTES = 1 << 16
@@ -85,6 +86,10 @@ class Archive:
         self._flush()
 
     def _put(self, data: bytes) -> None:
+        if len(data) >= _LARGE:
+            self._flush()
+            self._sink(data)
+            return
         self._buffer += data
         if len(self._buffer) >= _BLOCK:
             self._flush()
@@ -289,11 +294,14 @@ class _HashingFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.sink = HashingSink(self._write)
+        self.source: HashingSink | None = None  # what is compressed
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
+        if self.source is not None:
+            _print({"read": self.source.size, "written": self.sink.size})
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         self.sink(bytes(data))
@@ -339,14 +347,15 @@ def _pack(source: str, blob: str) -> dict[str, object]:
     with igzip_threaded.open(  # type: ignore[no-untyped-call]
         packed, "wb", compresslevel=_GZIP_LEVEL, threads=1, block_size=_BLOCK
     ) as compressor:
-        plain = HashingSink(compressor.write)
+        plain = packed.source = HashingSink(compressor.write)
         if Path(source).is_dir():
             Archive(plain, is_layer=True).write(_opened(source))
         else:
             _unpack(source, plain)
-    digest = packed.sink.digest()
+    result: dict[str, object] = {"diff_id": plain.digest(), "digest": packed.sink.digest(), "size": packed.sink.size}
+    _print(result)  # whoever sends it need not wait for the disk
     os.fsync(descriptor)
-    return {"diff_id": plain.digest(), "digest": digest, "size": packed.sink.size}
+    return result
 
 
 def _unpack(blob: str, sink: Sink) -> None:
@@ -403,9 +412,13 @@ def main(arguments: list[str]) -> int:
     if word.startswith("export"):
         sys.stderr.write(f"{result['error']}\n")
         return 1
-    sys.stdout.write(json.dumps(result) + "\n")
-    sys.stdout.flush()
+    _print(result)
     return 1 if "error" in result else 0
+
+
+def _print(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from engine.lean import give_back_memory
 from engine.model.system import AuthConfig
 from engine.registry.connection import RegistryProblem
 from engine.registry.hosts import RegistrySettings
-from engine.registry.upload import PushRepository, explain_push
+from engine.registry.upload import PushRepository, Retrying, StoredBlob, explain_push
 from engine.wire.references import Reference
 
 log = logging.getLogger(__name__)
@@ -218,8 +218,17 @@ class Pusher:
         if self._slots.locked():
             reporter.say(name, "Waiting")
         async with self._slots:
+            if not layer.blob and await self._is_packed(layer.record):
+                self._take(layer, layer.record)
+
+            async def retry(seconds: int) -> None:
+                for left in range(seconds, 0, -1):
+                    reporter.say(name, f"Retrying in {left} second{'s' if left > 1 else ''}")
+                    await asyncio.sleep(1)
+
             if not layer.blob:
-                await self._pack(layer)
+                await self._pack_and_send(repository, layer, reporter, retry)
+                return Descriptor(media_type=layer.media_type, digest=layer.blob, size=layer.size)
             item = Descriptor(media_type=layer.media_type, digest=layer.blob, size=layer.size)
             if await repository.has_blob(layer.blob):
                 reporter.say(name, "Layer already exists")
@@ -228,30 +237,41 @@ class Pusher:
                 if await repository.mount(layer.blob, source):
                     reporter.say(name, f"Mounted from {source}")
                     return item
-
-            async def retry(seconds: int) -> None:
-                for left in range(seconds, 0, -1):
-                    reporter.say(name, f"Retrying in {left} second{'s' if left > 1 else ''}")
-                    await asyncio.sleep(1)
-
             await repository.put_blob(
-                self._images.blobs.path(layer.blob),
-                layer.blob,
-                layer.size,
+                StoredBlob(self._images.blobs.path(layer.blob), layer.blob, layer.size),
                 lambda sent: reporter.say(name, "Pushing", sent, layer.size),
                 retry,
             )
             reporter.say(name, "Pushed")
             return item
 
-    async def _pack(self, layer: _Layer) -> None:
-        async with self._packing:
-            packed = await self._images.changesets.with_packed_blob(layer.record)
+    async def _is_packed(self, layer: LayerRecord) -> bool:
+        """Whether a layer has a blob as registries want it."""
+        blobs = self._images.blobs
+        if not layer.blob or not blobs.has(layer.blob):
+            return False
+        return await asyncio.to_thread(blobs.compression, layer.blob) != ""
+
+    def _take(self, layer: _Layer, packed: LayerRecord) -> None:
         self._has_repacked |= layer.record.blob not in ("", packed.blob)
         blobs = self._images.blobs
-        compression = await asyncio.to_thread(blobs.compression, packed.blob)
         layer.record, layer.blob, layer.size = packed, packed.blob, blobs.size(packed.blob)
-        layer.media_type = DOCKER_LAYER if compression == "gzip" else f"{OCI_LAYER}+zstd"
+        layer.media_type = DOCKER_LAYER if blobs.compression(packed.blob) == "gzip" else f"{OCI_LAYER}+zstd"
+
+    async def _pack_and_send(
+        self, repository: PushRepository, layer: _Layer, reporter: Reporter, retry: Retrying
+    ) -> None:
+        """Send a layer's blob while it is being made; figures are those of the layer itself, as Docker has them."""
+        name, size = short_name(layer.record.diff_id), layer.record.size
+        async with self._packing, self._images.changesets.packing(layer.record) as packing:
+
+            def tell(sent: int) -> None:
+                current = packing.read * sent // packing.written if packing.written else 0
+                reporter.say(name, "Pushing", min(current, size), size)
+
+            await repository.put_blob(packing, tell, retry)
+        self._take(layer, packing.layer)
+        reporter.say(name, "Pushed")
 
     def _sources(self, reference: Reference, layer: _Layer) -> list[str]:
         """Return other repositories of the registry that should have a layer's blob, likeliest first."""

@@ -7,10 +7,13 @@ got and the rest is sent; one that does not know any more gets the blob anew.
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from yarl import URL
@@ -31,7 +34,48 @@ _ATTEMPTS = 5
 
 _STALL_S = 60.0
 _CANCEL_S = 5.0
+_PASSING = frozenset({"BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "DIGEST_INVALID", "SIZE_INVALID"})
+_PASSING_STATUSES = frozenset({404, 408, 416, *range(500, 600)})
 _FINAL = frozenset({"UNAUTHORIZED", "UNSUPPORTED", "DENIED", "TOOMANYREQUESTS", "NAME_UNKNOWN"})
+
+
+class BlobSource(Protocol):
+    """A blob that is sent, perhaps while it is still being written."""
+
+    def open(self) -> io.FileIO:
+        """Open it from its beginning; only once something of it is written."""
+
+    @property
+    def written(self) -> int:
+        """How many bytes of it can be read."""
+
+    @property
+    def digest(self) -> str:
+        """Its digest, "" as long as it grows."""
+
+    @property
+    def failure(self) -> PortsideError | None:
+        """Why there will be no more of it."""
+
+    async def wait_beyond(self, position: int) -> None:
+        """Wait until it has more than ``position`` bytes, or its digest, or a failure."""
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob that is whole (see BlobSource)."""
+
+    path: Path
+    digest: str
+    written: int
+    failure: PortsideError | None = None
+
+    def open(self) -> io.FileIO:
+        """Open it."""
+        return io.FileIO(self.path)
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return at once."""
 
 
 async def pause(seconds: int) -> None:
@@ -67,20 +111,21 @@ class PushRepository(RegistryConnection):
         except RegistryProblem as problem:
             log.debug("mounting %s from %s: %s", digest, source, problem.message)
             return False
-        await self._cancel(place)
+        await self.cancel_upload(place)
         return False
 
-    async def put_blob(self, path: Path, digest: str, size: int, sent: Sent, retrying: Retrying = pause) -> None:
-        """Send a file as a blob, going on after a broken connection, five times without progress at most.
+    async def put_blob(self, blob: BlobSource, sent: Sent, retrying: Retrying = pause) -> None:
+        """Send a blob, going on after a broken connection, five times without progress at most.
 
-        Raises RegistryProblem, Unavailable. A failure and cancelling take the upload back.
+        Raises RegistryProblem, Unavailable, and what keeps the blob from being written. A failure and cancelling
+        take the upload back.
         """
-        upload = _Upload(self, path, digest, size, sent)
+        upload = _Upload(self, blob, sent)
         try:
             await upload.run(retrying)
         except BaseException:
             if upload.place:
-                await asyncio.shield(self._cancel(upload.place))
+                await asyncio.shield(self.cancel_upload(upload.place))
             raise
 
     async def put_bytes(self, data: bytes, digest: str) -> None:
@@ -116,7 +161,7 @@ class PushRepository(RegistryConnection):
             raise Unavailable(f"registry {self.domain} did not say where the upload goes")
         return str(URL(asked, encoded=True).join(URL(location, encoded=True)))
 
-    async def _cancel(self, place: str) -> None:
+    async def cancel_upload(self, place: str) -> None:
         """Take an upload back, if the registry is there to hear it."""
         with suppress(PortsideError, TimeoutError):
             async with asyncio.timeout(_CANCEL_S), self.open("DELETE", place):
@@ -129,47 +174,60 @@ _OCTETS = {"Content-Type": "application/octet-stream"}
 class _Upload:
     """One blob on its way. ``place`` is where the next request goes to, "" for none."""
 
-    def __init__(self, repository: PushRepository, path: Path, digest: str, size: int, sent: Sent) -> None:
+    def __init__(self, repository: PushRepository, blob: BlobSource, sent: Sent) -> None:
         self._repository = repository
-        self._path = path
-        self._digest = digest
-        self._size = size
+        self._blob = blob
         self._sent = sent
         self._offset = 0
+        self._is_unsure = False
         self.place = ""
 
     async def run(self, retrying: Retrying) -> None:
+        """Send until the registry has it all."""
         failures, reached = 0, 0
         while True:
             try:
-                if not self.place:
-                    self._offset = 0
-                    self.place = await self._repository.begin_upload()
-                if self._offset < self._size:
-                    await self._send_rest()
-                await self._finish()
+                if self._is_unsure:
+                    await self._ask_where()
+                if self._offset > reached:  # it goes on: that may break any number of times
+                    failures, reached = 0, self._offset
+                await self._send()
             except (RegistryProblem, Unavailable) as error:
+                if self._blob.failure is not None:
+                    raise self._blob.failure from error
                 if not may_pass(error):
                     raise
-                before, failure = self._offset, error
+                failure = error
             else:
                 return
-            await self._ask_where()
-            if self._offset > reached:  # it goes on: that may break any number of times
-                failures, reached = 0, self._offset
+            log.debug("upload of %s broke off: %s", self._blob.digest, failure.message)
+            if isinstance(failure, RegistryProblem) and failure.code == "DIGEST_INVALID":
+                await self._give_up_place()  # what came of a broken request was added once more, say
+            self._is_unsure = bool(self.place)
             failures += 1
-            log.debug("upload of %s broke off at %d, goes on at %d", self._digest, before, self._offset)
             if failures == _ATTEMPTS:
                 raise failure
-            if failures > 1 or not self.place:
-                await retrying(failures * self._repository.settings.retry_pause_s)
+            if failures > 1:
+                await retrying((failures - 1) * self._repository.settings.retry_pause_s)
+
+    async def _send(self) -> None:
+        if not self.place:
+            self._offset = 0
+            self.place = await self._repository.begin_upload()
+        if not self._blob.digest or self._offset < self._blob.written:
+            await self._send_rest()
+        await self._finish()
 
     async def _send_rest(self) -> None:
-        """Send all that the registry lacks, in one request."""
-        headers = {**_OCTETS, "Content-Length": str(self._size - self._offset)}
-        if self._offset:
-            headers["Content-Range"] = f"{self._offset}-{self._size - 1}"
+        """Send all that the registry lacks, in one request: what grows without saying how long it will be."""
         start, bodies = self._offset, list[AsyncGenerator[bytes, None]]()
+        if start:
+            await self._wait_whole()
+        headers = dict(_OCTETS)
+        if self._blob.digest:
+            headers["Content-Length"] = str(self._blob.written - start)
+        if start:
+            headers["Content-Range"] = f"{start}-{self._blob.written - 1}"
         async with _Stall() as stall:
 
             def body() -> AsyncIterator[bytes]:
@@ -185,35 +243,60 @@ class _Upload:
                 for sent in bodies:
                     with suppress(RuntimeError):  # one that is being read still is cancelled with its connection
                         await sent.aclose()
-        self._offset = self._size
+        await self._wait_whole()
+        self._offset = self._blob.written
+
+    async def _wait_whole(self) -> None:
+        while not self._blob.digest:
+            await self._blob.wait_beyond(self._blob.written)
+            if self._blob.failure is not None:
+                raise self._blob.failure
 
     async def _blocks(self, start: int, stall: _Stall) -> AsyncGenerator[bytes, None]:
-        with self._path.open("rb", buffering=0) as file:
+        await self._wait_beyond(start, stall)
+        with self._blob.open() as file:
             file.seek(start)
             position = start
-            while block := await asyncio.to_thread(file.read, _BLOCK):
-                yield block
-                stall.went_on()
-                position += len(block)
-                self._sent(position)
+            while True:
+                block = await asyncio.to_thread(file.read, _BLOCK)
+                if block:
+                    yield block
+                    stall.went_on()
+                    position += len(block)
+                    self._sent(position)
+                elif self._blob.digest and position >= self._blob.written:
+                    return
+                else:
+                    await self._wait_beyond(position, stall)
+
+    async def _wait_beyond(self, position: int, stall: _Stall) -> None:
+        stall.hold()
+        await self._blob.wait_beyond(position)
+        stall.went_on()
+        if self._blob.failure is not None:
+            raise self._blob.failure
 
     async def _finish(self) -> None:
-        async with self._repository.open("PUT", _with_digest(self.place, self._digest), body=lambda: b""):
+        async with self._repository.open("PUT", _with_digest(self.place, self._blob.digest), body=lambda: b""):
             self.place = ""
 
+    async def _give_up_place(self) -> None:
+        place, self.place, self._offset = self.place, "", 0
+        if place:
+            await self._repository.cancel_upload(place)
+
     async def _ask_where(self) -> None:
-        """Ask how far the registry got; one that does not know the upload gets a new one."""
-        if not self.place:
-            return
+        """Ask how far the registry got; one that does not know the upload any more gets a new one."""
         try:
             async with self._repository.open("GET", self.place) as answer:
                 last = answer.headers.get("Range", "").removeprefix("bytes=").rpartition("-")[2]
                 self.place = self._repository.resolve(self.place, answer.headers.get("Location", self.place))
                 self._offset = int(last) + 1 if last.isdigit() and last != "0" else 0
-        except (RegistryProblem, Unavailable):
+        except RegistryProblem:
             self.place, self._offset = "", 0
-        if self._offset > self._size:
-            self.place, self._offset = "", 0
+        if self._blob.digest and self._offset > self._blob.written:
+            await self._give_up_place()
+        self._is_unsure = False
         self._sent(self._offset)
 
 
@@ -234,6 +317,10 @@ class _Stall:
         except TimeoutError as stalled:
             raise Unavailable("net/http: timeout awaiting response") from stalled
 
+    def hold(self) -> None:
+        """Say that there is nothing to send for a while."""
+        self._timeout.reschedule(None)
+
     def went_on(self) -> None:
         """Say that something was taken."""
         self._timeout.reschedule(asyncio.get_running_loop().time() + _STALL_S)
@@ -246,7 +333,7 @@ def _with_digest(place: str, digest: str) -> str:
 def may_pass(error: PortsideError) -> bool:
     """Whether what failed so may work later: not what was refused, and not for want of room here."""
     if isinstance(error, RegistryProblem):
-        return error.code not in _FINAL and (error.status >= 500 or error.status in (404, 408, 416))
+        return error.code in _PASSING or (error.code not in _FINAL and error.status in _PASSING_STATUSES)
     return isinstance(error, Unavailable) and not isinstance(error, DiskFull)
 
 

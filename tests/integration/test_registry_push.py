@@ -15,8 +15,11 @@ import pytest
 import zstandard
 from aiohttp import web
 
-from engine.errors import Forbidden, InvalidArgument, NotFound, PortsideError, Unavailable
+from engine.containers.interfaces import NewImage
+from engine.errors import Forbidden, Internal, InvalidArgument, NotFound, PortsideError, Unavailable
+from engine.images.commits import ImageCommits
 from engine.images.push import Pusher
+from engine.model.image import ImageConfig
 from engine.model.system import AuthConfig
 from engine.registry.hosts import RegistrySettings
 from engine.wire.references import parse_reference
@@ -66,6 +69,16 @@ async def made(world: ImagesWorld, layers: list[bytes], *names: str) -> str:
     await world.load(image_archive(layers, list(names)))
     world.events.seen.clear()
     return world.images.find(names[0])[0].id
+
+
+async def packed(world: ImagesWorld, image_id: str) -> None:
+    """Pack an image's layers before they are pushed."""
+    record = world.images.table.get(image_id)
+    assert record is not None
+    for chain in record.layers:
+        layer = world.images.layers.get(chain)
+        assert layer is not None
+        await world.images.changesets.with_packed_blob(layer)
 
 
 def lines(told: list[dict[str, Any]]) -> list[str]:
@@ -256,6 +269,78 @@ async def test_it_may_break_any_number_of_times_as_long_as_it_goes_on(
     assert gzip.decompress(bytes(big.data)) == BIG
 
 
+async def test_an_upload_that_came_out_wrong_begins_anew(world: ImagesWorld, registry: WritableRegistry) -> None:
+    name = f"{registry.host}/app:1"
+    await made(world, [BIG], name)
+    spoilt: list[str] = []
+
+    async def fault(request: web.Request) -> web.StreamResponse | None:
+        upload_id = request.path.rpartition("/")[2]
+        if request.method == "PUT" and upload_id in registry.uploads and not spoilt:
+            spoilt.append(upload_id)
+            registry.uploads[upload_id].data += b"once more"
+        return None
+
+    registry.fault = fault
+    await push(world, name)
+    assert spoilt == registry.cancelled
+    assert registry.uploads == {}
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_a_layer_that_is_packed_meanwhile_may_break_off_too(
+    world: ImagesWorld, registry: WritableRegistry, tmp_path: Path, forgets: bool
+) -> None:
+    name, upper = f"{registry.host}/app:1", tmp_path / "upper"
+    upper.mkdir()
+    (upper / "file").write_bytes(secrets.token_bytes(8_000_000))
+    await commit(world, upper, name)
+    registry.break_after, registry.forgets = 3_000_000, forgets
+    told = await push(world, name)
+    layer = world.images.layers.all()[0]
+    assert digest_of(gzip.decompress(registry.blobs[layer.blob])) == layer.diff_id
+    totals = {item["progressDetail"]["total"] for item in told if item.get("status") == "Pushing"}
+    assert totals == {layer.size} == {8_000_000}
+    again = await push(world, name)
+    assert f"{layer.diff_id[7:19]}: Layer already exists" in lines(again)
+
+
+async def commit(world: ImagesWorld, upper: Path, name: str) -> None:
+    """Make an image of an upper directory."""
+    wanted = NewImage("", upper, ImageConfig(), "c" * 64, "", "", "", lambda: None)
+    await ImageCommits(world.images, "amd64").commit(wanted, parse_reference(name))
+    world.events.seen.clear()
+
+
+async def test_a_layer_that_is_damaged_is_not_pushed(
+    world: ImagesWorld, registry: WritableRegistry, tmp_path: Path
+) -> None:
+    name, upper = f"{registry.host}/app:1", tmp_path / "upper"
+    upper.mkdir()
+    (upper / "file").write_bytes(secrets.token_bytes(3_000_000))
+    await commit(world, upper, name)
+    (world.layer(name) / "file").write_bytes(b"damaged")
+    assert "has changed on the disk" in await refused(world, name, Internal)
+    assert registry.manifests == {}
+    assert registry.uploads == {}
+    assert registry.blobs == {}
+
+
+async def test_packing_stops_when_the_push_is_refused(
+    world: ImagesWorld, registry: WritableRegistry, tmp_path: Path
+) -> None:
+    name, upper = f"{registry.host}/app:1", tmp_path / "upper"
+    upper.mkdir()
+    (upper / "file").write_bytes(secrets.token_bytes(3_000_000))
+    await commit(world, upper, name)
+    failing(registry, "POST", "uploads", lambda: answer_with(403, "DENIED"))
+    await refused(world, name, Forbidden)
+    assert world.images.layers.all()[0].blob == ""
+    registry.fault = None
+    await push(world, name)
+    assert ("app", "1") in registry.manifests
+
+
 async def answer_with(status: int, code: str = "", message: str = "") -> web.Response:
     body = {"errors": [{"code": code, "message": message}]} if code else {}
     return web.json_response(body, status=status)
@@ -295,7 +380,7 @@ async def test_retries_are_told(world: ImagesWorld, registry: WritableRegistry) 
     tries: list[int] = []
 
     async def fault(request: web.Request) -> web.StreamResponse | None:
-        if request.method == "POST" and not tries:
+        if request.method == "POST" and len(tries) < 2:
             tries.append(1)
             return await answer_with(500)
         return None
@@ -374,12 +459,13 @@ async def test_the_wrong_platform_is_refused(world: ImagesWorld, registry: Writa
 
 async def test_layers_are_sent_at_once(world: ImagesWorld, registry: WritableRegistry) -> None:
     name = f"{registry.host}/app:1"
-    await made(world, [BASE, TOP, BIG], name)
+    image_id = await made(world, [BASE, TOP, BIG], name)
+    await packed(world, image_id)
     together = asyncio.Barrier(3)
 
     async def fault(request: web.Request) -> web.StreamResponse | None:
         if request.method == "PATCH":
-            await asyncio.wait_for(together.wait(), 20)
+            await asyncio.wait_for(together.wait(), 4)
         return None
 
     registry.fault = fault
