@@ -270,7 +270,7 @@ class NetworkManager:
     async def _connect(self, item: Attachment, given: int) -> None:
         item.ruled = True
         wirings = [endpoint.wiring for endpoint in item.endpoints if endpoint.wiring is not None]
-        made = await self._fabric.connect(wirings, item.ports, given)
+        made = await self._fabric.connect(wirings, self._world.ruled_ports(item), given)
         try:
             if self._world.attachments.get(item.container_id) is not item or item.netns_fd < 0:
                 raise Conflict("the container was taken down while its network was made")
@@ -304,10 +304,10 @@ class NetworkManager:
     def _forget(self, item: Attachment) -> tuple[list[PublishedPort], bool]:
         """Take back what needs no waiting; return the ports that the helper has to close, and whether it has any."""
         handed_over = any(port.host_port for port in item.ports) and not item.sockets
+        if item.ruled:
+            self._fabric.unpublish(self._world.ruled_ports(item))
         ports, item.ports = item.ports, []
         item.close()
-        if item.ruled:
-            self._fabric.unpublish(ports)
         for endpoint in item.endpoints:
             network = self._world.live.get(endpoint.network_id)
             if network is not None:

@@ -220,12 +220,12 @@ class Membership:
     async def _move_ports(self, record: ContainerRecord, item: Attachment, old: Way, new: Way) -> None:
         """Publish a container's ports on the networks that lead out now."""
         if _publishes(record) and (old.ipv4 is not new.ipv4 or old.ipv6 is not new.ipv6):
+            self._fabric.unpublish(self._world.ruled_ports(item))
             ports, item.ports = item.ports, []
-            self._fabric.unpublish(ports)
             await self._publisher.release(item, ports, handed_over=any(port.host_port for port in ports))
             try:
                 self._publisher.publish(item, record, new, self._world.live)
-                await self._fabric.publish(item.ports)
+                await self._fabric.publish(self._world.ruled_ports(item))
             except BaseException:
                 # What was bound goes; the old ones come back by the way that is left.
                 self._publisher.give_back(item.ports)

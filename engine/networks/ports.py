@@ -58,6 +58,12 @@ class PublishedPort:
         return f"{host}:{self.host_port}:{inner}:{self.container_port}/{self.protocol}"
 
 
+def opened_port(port: PublishedPort) -> PublishedPort:
+    """Return a port as it is open at the container's own address, without a host port."""
+    anywhere = ANY4 if port.container_address.version == 4 else ANY6
+    return PublishedPort(port.protocol, anywhere, 0, port.container_address, port.container_port)
+
+
 def bracketed(address: Address) -> str:
     """Return an address as it stands before a port."""
     return f"[{address}]" if address.version == 6 else str(address)

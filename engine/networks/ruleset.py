@@ -171,7 +171,7 @@ def build_changes(table: str, *, add: Iterable[PublishedPort] = (), remove: Iter
     """
     lines = [f"delete element inet {table} {_map_of(port)} {{ {_key_of(port)} }}" for port in remove if is_ruled(port)]
     lines += [f"add element inet {table} {_map_of(port)} {{ {_element_of(port)} }}" for port in add if is_ruled(port)]
-    return "".join(line + "\n" for line in lines)
+    return "".join(line + "\n" for line in dict.fromkeys(lines))
 
 
 def build_removal(table: str) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
+from engine.networks.addresses import Address
 from engine.networks.attachment import Attachment, Endpoint, veth_name
 from engine.networks.catalog import Catalog
 from engine.networks.fabric import Wanted
 from engine.networks.live import BridgeNetwork, LiveNetwork
+from engine.networks.ports import PublishedPort, opened_port
 
 
 class World:
@@ -48,9 +50,22 @@ class World:
         networks.sort(key=lambda network: network is not self.default)
         return Wanted(
             tuple(network.spec() for network in networks),
-            tuple(port for item in self.attachments.values() if item.ruled for port in item.ports),
+            tuple(port for item in self.attachments.values() if item.ruled for port in self.ruled_ports(item)),
             {network.bridge: self._veths(network) for network in networks},
         )
+
+    def ruled_ports(self, item: Attachment) -> list[PublishedPort]:
+        """Return a container's ports as the rules have them.
+
+        Where a network trusts links of the host, published ports are open at the container's own address as well.
+        """
+        trusting: set[Address] = set()
+        for endpoint in item.endpoints:
+            network = self.live.get(endpoint.network_id)
+            if isinstance(network, BridgeNetwork) and network.options.trusted:
+                trusting |= set(endpoint.addresses)
+        opened = [opened_port(port) for port in item.ports if port.host_port and port.container_address in trusting]
+        return [*item.ports, *dict.fromkeys(opened)]
 
     def _veths(self, network: BridgeNetwork) -> set[str]:
         return {

@@ -157,6 +157,27 @@ async def test_gateway_modes(host: Lab) -> None:
     assert "10.34.0.2" not in run(["nft", "list", "set", "inet", host.instance, "opened"])
 
 
+async def test_a_trusted_link_reaches_published_ports_at_the_containers_own_address(host: Lab) -> None:
+    await host.network("red", "10.31.0.0/24", options={f"{BRIDGE}trusted_host_interfaces": "lan:eth9"})
+    one = await host.run("one", mode="red", ports=published(":8080:80/tcp", ":8081:80/tcp"))
+    with neighbour() as lan:
+        async with host.serving(host.namespace(one), 80), host.serving(host.namespace(one), 81):
+            assert await host.is_reachable(lan, host.address(one, "red"), 80)
+            assert not await host.is_reachable(lan, host.address(one, "red"), 81)
+    await host.stop(one)
+    await host.manager.check_rules()
+    assert "10.31.0.2" not in run(["nft", "list", "table", "inet", host.instance])
+
+
+async def test_a_bridge_without_its_ipv4_address_still_has_containers(host: Lab) -> None:
+    options = {f"{BRIDGE}inhibit_ipv4": "true", f"{BRIDGE}name": "bare0"}
+    await host.network("bare", "10.31.0.0/24", options=options)
+    assert "inet " not in ip("addr show dev bare0")
+    one, two = await host.run("one", mode="bare"), await host.run("two", mode="bare")
+    async with host.serving(host.namespace(one), 80):
+        assert await host.is_reachable(host.namespace(two), host.address(one, "bare"), 80)
+
+
 async def test_an_isolated_bridge_has_no_address(host: Lab) -> None:
     options = {f"{BRIDGE}gateway_mode_ipv4": "isolated", f"{BRIDGE}name": "alone0"}
     await host.network("alone", "10.36.0.0/24", internal=True, options=options)
