@@ -187,9 +187,11 @@ async def terminal(stage: Stage) -> None:
     await stage.until(lambda: stage.engine.shells)
     shell = stage.engine.shells[0]
     shell.show(
-        b"ls --color /usr/share/nginx\r\n\x1b[1;34mhtml\x1b[0m  \x1b[1;34mmodules\x1b[0m  \x1b[0;32mstart.sh\x1b[0m\r\n"
+        b"ls --color /usr/share/nginx\r\n"
+        b"\x1b[1;34mhtml\x1b[0m  \x1b[1;34mmodules\x1b[0m  \x1b[0;32mstart.sh\x1b[0m\r\n"
         b"/ # df -h | head -3\r\nFilesystem                Size      Used Available Use% Mounted on\r\n"
-        b"overlay                 251.9G     25.1G    226.8G  10% /\r\ntmpfs                    64.0M         0     64.0M   0% /dev\r\n"
+        b"overlay                 251.9G     25.1G    226.8G  10% /\r\n"
+        b"tmpfs                    64.0M         0     64.0M   0% /dev\r\n"
         b"/ # grep -c . /etc/passwd; \x1b[31mcat /nothing\x1b[0m\r\n19\r\n\x1b[31mcat: can't open '/nothing'\x1b[0m\r\n"
     )
     for block in range(6):

@@ -243,8 +243,6 @@ def test_zero_values_ask_for_nothing() -> None:
     ("host_config", "named"),
     [
         ({"Cgroup": "container:x"}, "Cgroup"),
-        ({"VolumeDriver": "nfs"}, "VolumeDriver nfs"),
-        ({"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}, "image"),
         ({"Mounts": [{"Type": "cluster", "Source": "x", "Target": "/x"}]}, "cluster"),
     ],
 )

@@ -173,10 +173,10 @@ def test_read_only_root_leaves_what_must_be_written() -> None:
         assert "ro" not in found[place]["options"]
 
 
-def test_bind_options() -> None:
+def test_bind_options(tmp_path: Path) -> None:
     def options(**fields: Any) -> list[str]:
         mount = MountRecord(type="bind", destination="/x", propagation="rprivate", **fields)
-        return list(mounts_of(spec(None, None, mounts=[Placed(mount, Path("/s"))]))["/x"]["options"])
+        return list(mounts_of(spec(None, None, mounts=[Placed(mount, tmp_path)]))["/x"]["options"])
 
     assert options() == ["rbind", "rprivate"]
     assert options(read_write=False) == ["rbind", "rro", "rprivate"]

@@ -110,9 +110,6 @@ def test_each_kind_of_failure_has_its_status() -> None:
 
 
 ABSENT = [
-    ("POST", "/build", NotSupported, "building images is not supported by Portside yet"),
-    ("POST", "/session", NotSupported, "BuildKit sessions are not supported by Portside yet"),
-    ("POST", "/grpc", NotSupported, "BuildKit sessions are not supported by Portside yet"),
     ("GET", "/plugins", NotSupported, "plugins are not supported by Portside yet"),
     ("POST", "/plugins/a/b:c/upgrade", NotSupported, "plugins are not supported by Portside yet"),
     ("GET", "/services", Unavailable, "This node is not a swarm manager. Use "),
