@@ -20,6 +20,7 @@ from pathlib import Path
 from engine.errors import Internal, Unavailable
 
 _REAP_S = 0.2
+_DEATH_S = 2.0
 _PACKET_LIMIT = 1 << 18
 
 
@@ -40,6 +41,7 @@ class Companion:
         self._queue: deque[tuple[bytes, list[socket.socket]]] = deque()
         self._writing = False
         self._reaping: asyncio.TimerHandle | None = None
+        self._dying: tuple[int, asyncio.TimerHandle] | None = None
         self._closed = False
 
     @property
@@ -65,7 +67,13 @@ class Companion:
         return True
 
     def connect_or_start(self) -> None:
-        """Have a process; raises Unavailable when it cannot be started."""
+        """Have a process; raises Unavailable when it cannot be started.
+
+        When the one before is just dying, ``lost`` is called first.
+        """
+        if self._dying is not None:
+            self._hasten()
+            self._tell()
         if self._control is not None or self.connect():
             return
         self._start()
@@ -121,10 +129,7 @@ class Companion:
     def kill(self) -> None:
         """End a process that does not answer."""
         if self._control is not None:
-            credentials = self._control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            peer = int.from_bytes(credentials[:4], sys.byteorder)
-            # The peer is the process itself once it has begun to listen; before, it is who made the socket.
-            victim = self._pid if peer == os.getpid() else peer
+            victim = self._peer(self._control)
             if victim:
                 with suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
@@ -132,6 +137,12 @@ class Companion:
         with suppress(OSError):
             (self._folder / self._name).unlink(missing_ok=True)
         self._reap()
+
+    def _peer(self, control: socket.socket) -> int:
+        """Return the ID of the process: who listens, once it has begun to, and before that who made the socket."""
+        credentials = control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        peer = int.from_bytes(credentials[:4], sys.byteorder)
+        return self._pid if peer == os.getpid() else peer
 
     def disconnect(self) -> None:
         """Let go of the process, which goes on; what was not sent is dropped."""
@@ -151,6 +162,7 @@ class Companion:
         """Let go of it for good."""
         self._closed = True
         self.disconnect()
+        self._stop_mourning()
         if self._reaping is not None:
             self._reaping.cancel()
         if self._pid:
@@ -210,7 +222,35 @@ class Companion:
             self._end(control)
 
     def _end(self, control: socket.socket) -> None:
-        if self._control is control:
-            self.disconnect()
-            self._reap()
-            self._lost()
+        """Tell of the death when it is complete: a process that is dying closes one socket after the other."""
+        if self._control is not control:
+            return
+        peer = self._peer(control)
+        self.disconnect()
+        try:
+            fd = os.pidfd_open(peer)
+        except OSError:
+            self._tell()
+            return
+        self._stop_mourning()
+        loop = asyncio.get_running_loop()
+        self._dying = (fd, loop.call_later(_DEATH_S, self._hasten))
+        loop.add_reader(fd, self._tell)
+
+    def _hasten(self) -> None:
+        """End a process that let go of us and lives on: nobody knows any more what it has."""
+        if self._dying is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._dying[0], signal.SIGKILL)
+
+    def _tell(self) -> None:
+        self._stop_mourning()
+        self._reap()
+        self._lost()
+
+    def _stop_mourning(self) -> None:
+        dying, self._dying = self._dying, None
+        if dying is not None:
+            asyncio.get_running_loop().remove_reader(dying[0])
+            dying[1].cancel()
+            os.close(dying[0])

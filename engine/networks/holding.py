@@ -7,30 +7,23 @@ first port and ended when there has been none for a while. Knows no firewall and
 
 from __future__ import annotations
 
-import array
 import asyncio
 import errno
 import logging
-import os
-import signal
 import socket
-import sys
-from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-from engine.errors import Internal, NotSupported, PortsideError, Unavailable
+from engine.errors import NotSupported, PortsideError, Unavailable
 from engine.networks import portholder
+from engine.networks.companion import Companion
 from engine.networks.ports import PublishedPort
 
 _log = logging.getLogger(__name__)
 _FDS_A_PACKET = 200
 _ANSWER_TIMEOUT_S = 3.0
 _IDLE_S = 30.0
-_REAP_S = 0.2
 _SOCKET_NAME = "ports.sock"
 
 
@@ -81,32 +74,17 @@ _GO_WORDS = {
 }
 
 
-@dataclass
-class _Batch:
-    """A packet that waits to be sent, with the sockets that go along."""
-
-    data: bytes
-    sockets: list[socket.socket] = field(default_factory=list)
-
-
 class PortHolder:
-    """The helper of one engine. Used from the event loop only; nothing here blocks but the start of the process."""
+    """The process that holds ports, started when it is first needed. No call blocks but its start."""
 
-    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path) -> None:
         """``folder`` is where its socket lies."""
-        self._folder = folder
-        self._python = python
+        self._process = Companion(folder, _SOCKET_NAME, portholder.__file__, self._hear, self._lost)
         self._held: dict[str, list[PublishedPort]] = {}
-        self._control: socket.socket | None = None
-        self._pid = 0
-        self._queue: deque[_Batch] = deque()
-        self._writing = False
         self._drops: dict[str, list[asyncio.Future[None]]] = {}
         self._listing: asyncio.Future[dict[str, set[PublishedPort]]] | None = None
         self._listed: dict[str, set[PublishedPort]] = {}
         self._idle: asyncio.TimerHandle | None = None
-        self._reaping: asyncio.TimerHandle | None = None
-        self._closed = False
 
     # What the manager asks for
 
@@ -116,11 +94,12 @@ class PortHolder:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        self._connect_or_start()
+        self._process.connect_or_start()
         for at in range(0, len(ports), _FDS_A_PACKET):
             some = ports[at : at + _FDS_A_PACKET]
             lines = [_line_of(port) for port in some]
-            self._send(_Batch("\n".join([f"hold {key}", *lines]).encode(), list(sockets[at : at + _FDS_A_PACKET])))
+            data = "\n".join([f"hold {key}", *lines]).encode()
+            self._process.send(data, sockets[at : at + _FDS_A_PACKET])
 
     async def drop(self, key: str) -> None:
         """Free the ports of a key; returns when they can be bound again."""
@@ -131,23 +110,24 @@ class PortHolder:
             self._wait_for_idleness()
 
     async def _drop_in_helper(self, key: str) -> None:
-        if self._control is None:
+        if not self._process.is_connected:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._drops.setdefault(key, []).append(done)
-        self._send(_Batch(f"drop {key}".encode()))
+        self._process.send(f"drop {key}".encode())
         try:
             await asyncio.wait_for(done, _ANSWER_TIMEOUT_S)
         except TimeoutError:
             _log.warning("the process that holds ports does not answer: it is started anew")
-            self._kill()
+            self._process.kill()
+            self._lost()
 
     async def restore(self, wanted: dict[str, list[PublishedPort]]) -> list[PublishedPort]:
         """At start: take over a helper that runs, free what is not wanted, hold what is missing.
 
         Returns the ports that somebody else has taken meanwhile.
         """
-        held = await self._list() if self._connect() else {}
+        held = await self._list() if self._process.connect() else {}
         for key in held.keys() - wanted.keys():
             await self._drop_in_helper(key)
         lost: list[PublishedPort] = []
@@ -158,7 +138,7 @@ class PortHolder:
                 have = set()
             self._held[key] = [port for port in ports if port in have]
             lost += self._hold_again(key, [port for port in ports if port not in have])
-        if not self._held and self._control is not None:
+        if not self._held:
             self._quit()
         return lost
 
@@ -178,70 +158,14 @@ class PortHolder:
 
     def close(self, *, keep: bool) -> None:
         """Let go of the helper: it lives on with what it holds when ``keep``, else it ends."""
-        self._closed = True
-        for timer in (self._idle, self._reaping):
-            if timer is not None:
-                timer.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
         if not keep:
             self._quit()
-        self._disconnect()
-        if self._pid:
-            with suppress(ChildProcessError):
-                os.waitpid(self._pid, os.WNOHANG)
+        self._process.close()
+        self._settle()
 
     # The process
-
-    def _connect(self) -> bool:
-        """Connect to a helper that runs; False when there is none."""
-        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        try:
-            folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                control.connect(f"/proc/self/fd/{folder}/{_SOCKET_NAME}")
-            finally:
-                os.close(folder)
-        except OSError:
-            control.close()
-            return False
-        control.setblocking(False)
-        self._control = control
-        asyncio.get_running_loop().add_reader(control, self._read)
-        return True
-
-    def _connect_or_start(self) -> None:
-        if self._control is not None or self._connect():
-            return
-        self._start()
-        if not self._connect():
-            raise Internal("the process that holds ports cannot be reached")
-
-    def _start(self) -> None:
-        # The socket is made here, so that it can be connected to while the process still starts.
-        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        folder = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        try:
-            (self._folder / _SOCKET_NAME).unlink(missing_ok=True)
-            listener.bind(f"/proc/self/fd/{folder}/{_SOCKET_NAME}")
-            (self._folder / _SOCKET_NAME).chmod(0o600)
-            listener.listen(8)
-            actions = [(os.POSIX_SPAWN_DUP2, null, target) for target in (0, 1, 2)]
-            actions.append((os.POSIX_SPAWN_DUP2, listener.fileno(), 3))
-            self._pid = os.posix_spawn(
-                self._python,
-                [self._python, "-I", "-S", portholder.__file__],
-                {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-                file_actions=actions,
-                setsid=True,
-                setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-            )
-        except OSError as error:
-            raise Unavailable(f"cannot start the process that holds ports: {error.strerror}") from error
-        finally:
-            os.close(null)
-            os.close(folder)
-            listener.close()
 
     def _wait_for_idleness(self) -> None:
         if self._idle is not None:
@@ -254,49 +178,11 @@ class PortHolder:
             self._quit()
 
     def _quit(self) -> None:
-        if self._control is not None:
-            self._send(_Batch(b"quit"))
-            self._disconnect()
-            with suppress(OSError):
-                (self._folder / _SOCKET_NAME).unlink(missing_ok=True)
-            self._reap()
+        self._process.quit(b"quit")
+        self._settle()
 
-    def _kill(self) -> None:
-        """End a helper that does not answer; the sockets close with it and are bound anew."""
-        if self._control is not None:
-            credentials = self._control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            peer = int.from_bytes(credentials[:4], sys.byteorder)
-            # The peer's credentials are those of whoever listened first, which may be an engine.
-            if self._pid and peer in (self._pid, os.getpid()):
-                with suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-        self._lost()
-
-    def _reap(self) -> None:
-        self._reaping = None
-        if not self._pid:
-            return
-        try:
-            ended = os.waitpid(self._pid, os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            ended = True
-        if ended:
-            self._pid = 0
-        elif not self._closed:
-            self._reaping = asyncio.get_running_loop().call_later(_REAP_S, self._reap)
-
-    def _disconnect(self) -> None:
-        control, self._control = self._control, None
-        if control is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(control)
-            loop.remove_writer(control)
-            control.close()
-        self._writing = False
-        for batch in self._queue:
-            for held in batch.sockets:
-                held.close()
-        self._queue.clear()
+    def _settle(self) -> None:
+        """Let go whoever waits for an answer: its process is gone, and its sockets with it."""
         for futures in self._drops.values():
             for future in futures:
                 if not future.done():
@@ -307,8 +193,7 @@ class PortHolder:
 
     def _lost(self) -> None:
         """The helper has died: its ports are held again by a new one."""
-        self._disconnect()
-        self._reap()
+        self._settle()
         held, self._held = self._held, {}
         for key, ports in held.items():
             try:
@@ -320,54 +205,7 @@ class PortHolder:
             for port in lost:
                 _log.warning("port %s could not be held again: it is taken", port)
 
-    # The wire
-
-    def _send(self, batch: _Batch) -> None:
-        self._queue.append(batch)
-        if not self._writing:
-            self._flush()
-
-    def _flush(self) -> None:
-        control = self._control
-        loop = asyncio.get_running_loop()
-        while self._queue and control is not None:
-            batch = self._queue[0]
-            fds = array.array("i", [held.fileno() for held in batch.sockets])
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
-            try:
-                control.sendmsg([batch.data], rights)
-            except BlockingIOError:
-                if not self._writing:
-                    self._writing = True
-                    loop.add_writer(control, self._flush)
-                return
-            except OSError:
-                loop.call_soon(self._lost_if, control)
-                return
-            self._queue.popleft()
-            for held in batch.sockets:
-                held.close()
-        if self._writing and control is not None:
-            self._writing = False
-            loop.remove_writer(control)
-
-    def _lost_if(self, control: socket.socket) -> None:
-        if self._control is control:
-            self._lost()
-
-    def _read(self) -> None:
-        control = self._control
-        if control is None:
-            return
-        try:
-            data = control.recv(portholder.CONTROL_LIMIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._lost()
-            return
+    def _hear(self, data: bytes) -> None:
         head, *lines = data.decode().splitlines()
         verb, _, key = head.partition(" ")
         if verb == "dropped":
@@ -386,12 +224,12 @@ class PortHolder:
     async def _list(self) -> dict[str, set[PublishedPort]]:
         self._listed = {}
         self._listing = asyncio.get_running_loop().create_future()
-        self._send(_Batch(b"list"))
+        self._process.send(b"list")
         try:
             return await asyncio.wait_for(self._listing, _ANSWER_TIMEOUT_S)
         except TimeoutError:
             _log.warning("the process that holds ports does not answer")
-            self._disconnect()
+            self._process.disconnect()
             return {}
         finally:
             self._listing = None

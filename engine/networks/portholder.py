@@ -383,7 +383,9 @@ def raise_limits() -> None:
 def main() -> None:
     """Hold ports."""
     raise_limits()
-    Holder(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, 3)).run()
+    control = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, 3)
+    control.listen(8)  # from now on peers see this process, not the engine that made the socket
+    Holder(control).run()
 
 
 if __name__ == "__main__":
