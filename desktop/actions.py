@@ -40,6 +40,22 @@ class ClientActions:
         """Restart a container."""
         await self._client.containers.restart(ref)
 
+    async def pause(self, ref: str) -> None:
+        """Freeze a container."""
+        await self._client.containers.pause(ref)
+
+    async def unpause(self, ref: str) -> None:
+        """Let a frozen container go on."""
+        await self._client.containers.unpause(ref)
+
+    async def kill(self, ref: str) -> None:
+        """End a container at once."""
+        await self._client.containers.kill(ref)
+
+    async def rename(self, ref: str, name: str) -> None:
+        """Give a container another name."""
+        await self._client.containers.rename(ref, name)
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container."""
         await self._client.containers.remove(ref, force=force, volumes=volumes)

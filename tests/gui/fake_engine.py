@@ -223,6 +223,24 @@ class FakeEngine:
         """ContainerActions."""
         self._became(await self._act("restart", ref), "running", "Up Less than a second", "start")
 
+    async def pause(self, ref: str) -> None:
+        """ContainerActions."""
+        self._became(await self._act("pause", ref), "paused", "Up 3 minutes (Paused)", "pause")
+
+    async def unpause(self, ref: str) -> None:
+        """ContainerActions."""
+        self._became(await self._act("unpause", ref), "running", "Up 3 minutes", "unpause")
+
+    async def kill(self, ref: str) -> None:
+        """ContainerActions."""
+        self._became(await self._act("kill", ref), "exited", "Exited (137) Less than a second ago", "die")
+
+    async def rename(self, ref: str, name: str) -> None:
+        """ContainerActions."""
+        item = await self._act(f"rename to {name}", ref)
+        item.names = [f"/{name}"]
+        self.put(item, "rename")
+
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """ContainerActions."""
         await self._act("remove with volumes" if volumes else "remove", ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
@@ -214,3 +215,29 @@ async def test_selection_and_search_survive_the_engines_restart(stage: Stage) ->
     await stage.until(lambda: any("is back" in item.message.title for item in stage.window.notices.present()))
     assert stage.containers == ["web"]
     assert len(page.table.selected_ids()) == 1
+
+
+@scenario
+async def test_the_menu_pauses_kills_and_renames(stage: Stage) -> None:
+    await stage.loaded()
+    page = page_of(stage)
+
+    def entry(text: str) -> Callable[[], object]:
+        row = next(item for item in page.model.rows() if item.id == web)
+        return next(do for name, do in page.menu_entries([row]) if name == text and do is not None)
+
+    web = next(item.id for item in page.model.rows() if item.name == "web")
+    entry("Pause")()
+    await stage.until(lambda: ("pause", web) in stage.engine.calls)
+    await stage.until(lambda: (row := page.presenter.row(web)) is not None and row.state == "paused" and not row.busy)
+    entry("Continue")()
+    await stage.until(lambda: (row := page.presenter.row(web)) is not None and row.state == "running" and not row.busy)
+    entry("Rename…")()
+    dialog = await stage.dialog()
+    dialog.field.setText("migrate")  # type: ignore[attr-defined]
+    assert not dialog.confirm.isEnabled()  # type: ignore[attr-defined]
+    dialog.field.setText("front")  # type: ignore[attr-defined]
+    dialog.accept()
+    await stage.until(lambda: "front" in stage.containers)
+    entry("Kill")()
+    await stage.until(lambda: (row := page.presenter.row(web)) is not None and row.state == "exited")

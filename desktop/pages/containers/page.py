@@ -29,9 +29,10 @@ from desktop.state.connection import Stage
 from desktop.state.picture import CONTAINERS, Picture
 from desktop.state.stats import StatsFeed
 from desktop.theme.tokens import Tokens
-from desktop.widgets.parts import ActionButton, Question, Segments
+from desktop.widgets.parts import ActionButton, Question, Segments, shown
 from desktop.widgets.rows import Column
 from desktop.widgets.tablepage import Emptiness, MenuEntry, TablePage
+from desktop.widgets.textdialog import TextDialog
 
 _TICK_MS = 10_000
 _USAGE_MS = 500
@@ -256,6 +257,14 @@ class ContainersPage(TablePage[Row]):
         if self._stack.currentIndex() == 1:
             self.show_list()
 
+    async def _ask_to_rename(self, row: Row) -> None:
+        dialog = TextDialog(
+            self.window(), f"Rename {row.name}", "New name", "Other containers find it by this name.", "Rename",
+            lambda name: self.presenter.name_problem(name, row.id), row.name,
+        )  # fmt: skip
+        if await shown(dialog) and dialog.text() != row.name:
+            self.presenter.rename(row.id, dialog.text())
+
     def _act(self, container_id: str, part: str) -> None:
         """Do what was clicked in a row: an address is opened, an action done."""
         row = self.presenter.row(container_id)
@@ -294,9 +303,17 @@ class ContainersPage(TablePage[Row]):
             entries.append(("Stop", lambda: self.presenter.stop(self.chosen())))
         names = " ".join(row.name for row in rows)
         clipboard = QGuiApplication.clipboard()
+        entries.append(("Restart", lambda: self.presenter.restart(self.chosen())))
+        if any(row.state == "running" for row in rows):
+            entries.append(("Pause", lambda: self.presenter.pause(_ids(rows, "running"))))
+        if any(row.state == "paused" for row in rows):
+            entries.append(("Continue", lambda: self.presenter.unpause(_ids(rows, "paused"))))
+        if any(row.is_running for row in rows):
+            entries.append(("Kill", lambda: self.presenter.kill(_ids(rows, "running", "paused", "restarting"))))
+        if len(rows) == 1:
+            entries.append(("Rename…", lambda: self._scope.run(self._ask_to_rename(one))))
         return [
             *entries,
-            ("Restart", lambda: self.presenter.restart(self.chosen())),
             ("", None),
             ("Copy name", lambda: clipboard.setText(names)),
             ("Copy ID", lambda: clipboard.setText(" ".join(row.id for row in rows))),
@@ -308,6 +325,10 @@ class ContainersPage(TablePage[Row]):
         """Stop listening."""
         self._tick.stop()
         super().aclose()
+
+
+def _ids(rows: list[Row], *states: str) -> list[str]:
+    return [row.id for row in rows if row.state in states]
 
 
 def _open(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ Notify = Callable[[Message], None]
 
 ALL, RUNNING, STOPPED = "all", "running", "stopped"
 _RUNNING_STATES = ("running", "paused", "restarting")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 class ContainerActions(Protocol):
@@ -32,6 +34,18 @@ class ContainerActions(Protocol):
 
     async def restart(self, ref: str) -> None:
         """Restart a container."""
+
+    async def pause(self, ref: str) -> None:
+        """Freeze a container."""
+
+    async def unpause(self, ref: str) -> None:
+        """Let a frozen container go on."""
+
+    async def kill(self, ref: str) -> None:
+        """End a container at once."""
+
+    async def rename(self, ref: str, name: str) -> None:
+        """Give a container another name."""
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container."""
@@ -195,6 +209,31 @@ class ContainersPresenter:
     def restart(self, ids: Iterable[str]) -> None:
         """Restart containers."""
         self._each(ids, "restart", "Restarting", lambda one: self._actions().restart(one))
+
+    def pause(self, ids: Iterable[str]) -> None:
+        """Freeze containers that run."""
+        self._each(ids, "pause", "Pausing", lambda one: self._actions().pause(one))
+
+    def unpause(self, ids: Iterable[str]) -> None:
+        """Let frozen containers go on."""
+        self._each(ids, "continue", "Continuing", lambda one: self._actions().unpause(one))
+
+    def kill(self, ids: Iterable[str]) -> None:
+        """End containers at once, without a chance to finish."""
+        self._each(ids, "kill", "Killing", lambda one: self._actions().kill(one))
+
+    def name_problem(self, name: str, container_id: str) -> str:
+        """Return what is wrong with a new name of a container, "" for nothing."""
+        if not _NAME.fullmatch(name):
+            return "Letters, digits, _ . and - are allowed, at least two, and it begins with a letter or a digit."
+        for item in self._picture.containers.values():
+            if f"/{name}" in item.names and item.id != container_id:
+                return f"There is a container {name} already."
+        return ""
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Give a container another name, which was checked."""
+        self._each([container_id], "rename", "Renaming", lambda one: self._actions().rename(one, name))
 
     def remove(self, ids: Iterable[str], *, volumes: bool) -> None:
         """Remove containers, running ones too: the question was asked before."""
