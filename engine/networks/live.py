@@ -224,6 +224,22 @@ class ChildNetwork(AddressedNetwork):
         self._mode = mode
         self._flags = flags
 
+    def lease(self, endpoint: Endpoint, *, ipv6: bool) -> None:
+        """Give an endpoint addresses; a way out without a gateway (ipvlan's l3) shows none."""
+        super().lease(endpoint, ipv6=ipv6)
+        settings = endpoint.settings
+        if settings.gateway and self.gateways[4].is_unspecified:
+            settings.gateway = ""
+        if settings.ipv6_gateway and self.gateways[6].is_unspecified:
+            settings.ipv6_gateway = ""
+
+    def gateway_versions(self, endpoint: Endpoint) -> tuple[int, ...]:
+        """Return the versions in which an endpoint could be the way out."""
+        return tuple(version for version in (4, 6) if version in self.gateways and endpoint.address(version))
+
+    def _routes(self, endpoint: Endpoint, versions: Iterable[int]) -> tuple[Address, ...]:
+        return tuple(self.gateways[version] for version in versions if version in self.gateways)
+
     def wire(self, endpoint: Endpoint, name: str, gateways: Iterable[int], *, hairpin: bool) -> None:
         """Work out an endpoint's link."""
         endpoint.wiring = Wiring(

@@ -75,3 +75,25 @@ def test_each_family_has_its_own_way_where_none_has_both() -> None:
     new = container.on("b", ipv4=False, ipv6=True)
     assert container.way == Way(old, new)
     assert container.way.versions(new) == (6,)
+
+
+def test_an_ipvlan_of_layer_three_leads_out_without_a_gateway() -> None:
+    container = Container()
+    record = NetworkRecord(
+        id="f" * 64,
+        name="wire",
+        driver="ipvlan",
+        created_ns=0,
+        options={"parent": "eth0", "ipvlan_mode": "l3"},
+        pools=[PoolRecord(subnet="10.9.0.0/24")],
+    )
+    live = container.networks[record.id] = make_live(record)
+    endpoint = Endpoint(record.id, "wire", EndpointSettings(endpoint_id="e"))
+    live.lease(endpoint, ipv6=True)
+    container.endpoints.append(endpoint)
+    assert container.way == Way(endpoint, None)
+    assert endpoint.settings.gateway == ""
+    live.wire(endpoint, "eth0", (4,), hairpin=False)
+    assert endpoint.wiring is not None
+    assert [str(gateway) for gateway in endpoint.wiring.gateways] == ["0.0.0.0"]
+    assert (endpoint.wiring.kind, endpoint.wiring.mode, endpoint.wiring.parent) == ("ipvlan", 1, "eth0")
