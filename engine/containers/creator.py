@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,11 @@ class Creator:
         self._host = host
         self._find = find
         self._data_root = data_root
-        self._creating: dict[str, tuple[str, str]] = {}
+        self._creating: dict[str, tuple[str, set[str]]] = {}
 
     def creating(self, image_id: str) -> list[tuple[str, str, bool]]:
-        """Return (ID, name, false) of each container that is on its way to be made from an image."""
-        return [(key, name, False) for key, (name, image) in self._creating.items() if image == image_id]
+        """Return (ID, name, false) of each container on its way that is made from an image or mounts it."""
+        return [(key, name, False) for key, (name, images) in self._creating.items() if image_id in images]
 
     def settle(self, container_id: str) -> None:
         """Say that a container has been stored, or will not be."""
@@ -66,7 +67,7 @@ class Creator:
     ) -> tuple[ContainerRecord, list[str]]:
         """Return a complete record and the warnings of its creation; volumes that it names exist then.
 
-        Its image counts as used from the moment in which it is found until ``settle``.
+        Its images count as used from the moment in which they are found until ``settle``.
         Raises NotFound for an unknown image, InvalidArgument for an unknown container and for wrong options,
         NotSupported for those that Portside lacks.
         """
@@ -77,13 +78,18 @@ class Creator:
             raise InvalidArgument(
                 "config cannot be empty in order to create a container" if is_empty else "no command specified"
             )
-        image = self._images.resolve(request.image, platform)
-        self._creating[container_id] = (name, image.id)
+        self._creating[container_id] = (name, set())
+        image = self._found(container_id, request.image, platform)
         try:
             return await self._build(request, image, name, container_id, platform, api_version)
         except NotFound as error:
             # moby's kind for every other object: a 404 would make the docker command line pull the image
             raise InvalidArgument(error.message, hint=error.hint) from error
+
+    def _found(self, container_id: str, image_ref: str, platform: str | None = None) -> ResolvedImage:
+        image = self._images.resolve(image_ref, platform)
+        self._creating[container_id][1].add(image.id)
+        return image
 
     async def _build(
         self,
@@ -116,7 +122,7 @@ class Creator:
             image,
             self._volumes,
             self._find,
-            find_image=self._images.resolve,
+            find_image=partial(self._found, container_id),
             data_root=self._data_root,
             api_version=api_version,
         )

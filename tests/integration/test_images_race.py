@@ -47,7 +47,9 @@ def test_a_container_on_its_way_stands_against_the_deletion_of_its_image(own_eng
     archive.write_bytes(copying_archive(Path("/bin/busybox").read_bytes()))
     engine.docker("load", "-i", str(archive))
     answers: list[tuple[int, Any]] = []
-    body = {"Image": "slow:1", "Cmd": ["/bin/busybox", "true"], "HostConfig": {"NetworkMode": "none"}}
+    mounted = {"Type": "image", "Source": "busybox", "Target": "/mounted"}
+    host = {"NetworkMode": "none", "Mounts": [mounted]}
+    body = {"Image": "slow:1", "Cmd": ["/bin/busybox", "true"], "HostConfig": host}
     creating = threading.Thread(target=lambda: answers.append(engine.api("POST", "/containers/create", body)))
     creating.start()
     try:
@@ -56,6 +58,7 @@ def test_a_container_on_its_way_stands_against_the_deletion_of_its_image(own_eng
         status, answer = engine.api("DELETE", "/images/slow:1")
         assert (status, answers) == (409, [])
         assert "is using its referenced image" in answer["message"]
+        assert engine.api("DELETE", "/images/busybox")[0] == 409
         status, answer = engine.api("DELETE", "/images/slow:1?force=1")
         assert status == 200
     finally:
