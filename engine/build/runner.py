@@ -159,7 +159,10 @@ class StepRunner:
             attach_stderr=True,
             host_config=host,
         )
-        record, _ = await self._creator.create(request, f"build-{container_id[:12]}", container_id, None, _LATEST)
+        try:
+            record, _ = await self._creator.create(request, f"build-{container_id[:12]}", container_id, None, _LATEST)
+        finally:
+            self._creator.settle(container_id)  # a build keeps its images itself
         return record
 
     async def _run(self, record: ContainerRecord, out: Say, err: Say) -> int:
