@@ -185,6 +185,7 @@ class Desktop:
         self._dressed += [page.dress for page in (containers_page, images_page, volumes_page, networks_page)]
         images.on_change = self._tasks_changed
         images.on_started = self._show_started
+        self.window.add_shortcut("Ctrl+K", self.show_palette)
         self.window.go_to(PAGES.index(self._arguments.page))
         self._tray = Tray(self.show_window, self._start_engine, self._stop_engine, self.quit)
         picture.listen(self._changed)
@@ -193,6 +194,18 @@ class Desktop:
         scope.run(self._settle())
         if self._arguments.screenshot is not None:
             scope.run(self._take_picture(self._arguments.screenshot))
+
+    def show_palette(self) -> None:
+        """Open the command palette."""
+        from desktop.commands import commands
+        from desktop.widgets.palette import Palette
+
+        pages = (self.containers_page, self.images_page, self.volumes_page, self.networks_page)
+        containers, images, volumes, networks = pages
+        if self._picture is None or containers is None or images is None or volumes is None or networks is None:
+            return
+        offered = commands(self._picture, self.window.go_to, containers, images, volumes, networks)
+        Palette(self.window, offered, lambda: self.tokens).open()
 
     async def _settle(self) -> None:
         """Give back what only the start needed, once the window is filled or says why not."""

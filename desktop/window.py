@@ -141,6 +141,11 @@ class MainWindow(QMainWindow):
         self.dress(self._tokens())
         return entry
 
+    def add_shortcut(self, keys: str, do: Callable[[], object]) -> None:
+        """Let keys do something anywhere in the window."""
+        shortcut = QShortcut(QKeySequence(keys), self)
+        shortcut.activated.connect(lambda: do())
+
     def go_to(self, place: int, _checked: bool = True) -> None:
         """Show a page."""
         self.pages.setCurrentIndex(place)

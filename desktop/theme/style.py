@@ -97,6 +97,9 @@ def style_sheet(t: Tokens) -> str:
     #selection {{ background: {t.accent_soft}; border-radius: {RADIUS}px; }}
     #tasks {{ background: {t.side}; border-top: 1px solid {t.line}; }}
     #logs {{ background: {t.raised}; border: 1px solid {t.line}; border-radius: {RADIUS}px; }}
+    #palette {{ background: {t.raised}; border: 1px solid {t.line}; }}
+    #palette QListWidget {{ background: transparent; border: none; }}
+    #palette QLineEdit {{ font-size: 15px; padding: 8px 12px; }}
     QDialog {{ background: {t.window}; }}
     QScrollArea, #plain {{ background: transparent; border: none; }}
     #engineline {{ background: {t.side}; border-top: 1px solid {t.line}; }}

@@ -21,6 +21,7 @@ from qasync import QEventLoop  # type: ignore[import-untyped]
 from desktop.messages import Message
 from desktop.pages.images.presenter import PullStep
 from desktop.state.connection import Stage as Phase
+from desktop.widgets.palette import Palette
 from engine.errors import Forbidden, Unavailable
 from tests.gui.fake_engine import FakeEngine, container, gone, image, network, volume
 from tests.gui.stage import Stage
@@ -311,6 +312,16 @@ def crowded() -> FakeEngine:
     return engine
 
 
+async def palette(stage: Stage) -> None:
+    """The command palette."""
+    await containers(stage)
+    stage.desktop.show_palette()
+    await asyncio.sleep(0.1)
+    for widget in QApplication.topLevelWidgets():
+        if isinstance(widget, Palette) and widget.isVisible():
+            widget.field.setText("we")
+
+
 async def notices(stage: Stage) -> None:
     """An error with its reason and way out, and a piece of news."""
     await containers(stage)
@@ -429,6 +440,7 @@ PICTURES: tuple[tuple[str, Callable[[], FakeEngine], Play, tuple[str, ...], tupl
     ("networks-graph", everyday, networks_graph, BOTH, (WIDTH, HEIGHT)),
     ("networks-graph-200", crowded, networks_graph, ("light",), (WIDTH, HEIGHT)),
     ("networks-new", everyday, networks_new, ("dark",), (WIDTH, HEIGHT)),
+    ("palette", everyday, palette, BOTH, (WIDTH, HEIGHT)),
     ("notices", everyday, notices, BOTH, (WIDTH, HEIGHT)),
     ("engine-connecting", hanging, connecting, ("light",), SMALL),
     ("engine-not-installed", missing, _without_engine, ("light",), SMALL),

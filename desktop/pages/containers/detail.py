@@ -136,6 +136,10 @@ class ContainerDetail(QWidget):
             self.tabs.setCurrentIndex(0)
         self.refresh()
 
+    def show_tab(self, tab: Tab) -> None:
+        """Show another side."""
+        self.tabs.setCurrentIndex(self.tabs_.index(tab))
+
     def leave(self) -> None:
         """Go out of sight."""
         if self._shown is not None:

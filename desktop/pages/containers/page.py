@@ -235,6 +235,11 @@ class ContainersPage(TablePage[Row]):
         self.logs_tab.view.setFocus()
         self.update_actions()
 
+    def show_terminal(self, container_id: str) -> None:
+        """Show a shell in one container."""
+        self.show_detail(container_id)
+        self.detail.show_tab(self.terminal_tab)
+
     def show_list(self) -> None:
         """Go back to the table."""
         self.detail.leave()

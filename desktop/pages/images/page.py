@@ -143,6 +143,10 @@ class ImagesPage(TablePage[ImageRow]):
         if len(rows) == 1:
             self._scope.run(self._ask_to_run(rows[0]))
 
+    def run_image(self, row: ImageRow) -> None:
+        """Show the form for an image, then run it."""
+        self._scope.run(self._ask_to_run(row))
+
     async def _ask_to_run(self, row: ImageRow) -> None:
         dialog = RunDialog(self.window(), row.reference if not row.is_dangling else row.short_id)
         if await shown(dialog):
