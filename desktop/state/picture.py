@@ -142,7 +142,8 @@ class Picture:
                 )
                 self.set_stage(stage, detail=failure.message, can_start=installed)
             try:
-                await asyncio.wait_for(self._hurry.wait(), pause_s)
+                async with asyncio.timeout(pause_s):  # wait_for of 3.11 swallows a cancellation that comes with its end
+                    await self._hurry.wait()
             except TimeoutError:
                 pause_s = min(pause_s * 1.5, _LONGEST_RETRY_S)
             self._hurry.clear()

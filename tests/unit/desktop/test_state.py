@@ -151,6 +151,19 @@ async def test_what_an_engine_does_not_serve_is_missing_with_the_reason(door: Fa
     assert picture.missing == {}
 
 
+async def test_it_ends_also_when_it_is_cancelled_while_it_is_hurried(door: FakeDoor) -> None:
+    door.failure = Unavailable("connection refused")
+    picture = Picture(door)
+    task = asyncio.ensure_future(picture.run())
+    await told(picture, CONNECTION)
+    await asyncio.sleep(0)
+    picture.hurry()
+    await asyncio.sleep(0)  # the wait is over, and whoever waits has not gone on yet
+    task.cancel()
+    await asyncio.wait([task], timeout=2)
+    assert task.cancelled()
+
+
 async def test_execs_refresh_nothing(door: FakeDoor) -> None:
     _, task = await running(door)
     door.tell("exec_start: ls", "a")
