@@ -153,12 +153,17 @@ class Engine:
         self._mounter = Mounter(self._images.layers.root)
         self._paths = ContainerPaths(config.data_root, config.exec_root)
         index = ContainerIndex()
+        self._build_steps: dict[str, ContainerRecord] = {}  # containers of builds, which no list shows
+
+        def find_for_networks(container_ref: str) -> ContainerRecord:
+            return self._build_steps.get(container_ref) or index.find(container_ref)
+
         self._networks = NetworkManager(
             self._database,
             read_host(config.instance, config.bridge, config.exec_root),
             _network_settings(config),
             self._events,
-            index.find,
+            find_for_networks,
         )
         self._volumes = VolumeManager(config.data_root / "volumes", self._database, self._events)
         specs = ContainerSpecs(self._paths, self._host, _spec_defaults(config), index.find)
@@ -253,6 +258,7 @@ class Engine:
             self._volumes,
             specs,
             self._copies,
+            self._remapping,
         )
         creator = Creator(
             roots,
@@ -268,7 +274,7 @@ class Engine:
             self._puller,
             self._build_cache,
             BuildRecords(self._database),
-            StepRunner(creator, launcher, self._networks, roots, self._inotify),
+            StepRunner(creator, launcher, self._networks, roots, self._inotify, self._build_steps),
             self._paths,
             self._mounter,
             Host("linux", go_arch()),

@@ -102,9 +102,19 @@ class StepRunner:
     """Runs commands."""
 
     def __init__(
-        self, creator: Creator, launcher: Launcher, networks: Networks, roots: BuildRoots, inotify: Inotify
+        self,
+        creator: Creator,
+        launcher: Launcher,
+        networks: Networks,
+        roots: BuildRoots,
+        inotify: Inotify,
+        records: dict[str, ContainerRecord],
     ) -> None:
-        """``creator`` and ``launcher`` look images up in ``roots``."""
+        """``creator`` and ``launcher`` look images up in ``roots``.
+
+        The records of the containers of steps that run are put into ``records``, where networks find them.
+        """
+        self._records = records
         self._creator = creator
         self._launcher = launcher
         self._networks = networks
@@ -124,6 +134,7 @@ class StepRunner:
         try:
             record = await self._record(root, container_id, command, options)
             record.mounts += command.mounts
+            self._records[container_id] = record
             try:
                 await asyncio.to_thread(self._launcher.prepare, record)
                 await started(container_id)
@@ -131,6 +142,7 @@ class StepRunner:
                 yield Finished(container_id, code, self._launcher.paths.upper(container_id))
             finally:
                 await asyncio.shield(self._discard(record))
+                self._records.pop(container_id, None)
         finally:
             self._roots.remove(root)
 

@@ -471,3 +471,19 @@ def test_many_builds_at_once(engine: EngineProcess) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(one, range(20)))
     assert all("Successfully built" in messages[-1]["stream"] for messages in answers)
+
+
+def test_names_of_a_network_resolve_in_steps(engine: EngineProcess) -> None:
+    """A step on a network of one's own finds containers by their names; with none there is no network at all."""
+    engine.docker("network", "create", "built")
+    engine.docker("run", "-d", "--name", "target", "--network", "built", "busybox", "sleep", "1000")
+    try:
+        text = "FROM busybox\nRUN ping -c1 -W5 target\nRUN --network=none ! ping -c1 -W1 target\n"
+        built(engine, text, query="t=x&networkmode=built&nocache=1")
+        _, messages = post(engine, context("FROM busybox\nRUN ping -c1 -W1 target\n"), "networkmode=none")
+        assert messages[-1]["errorDetail"]["code"] == 1
+        _, messages = post(engine, context("FROM busybox\nRUN true\n"), "networkmode=nothing&nocache=1")
+        assert "network nothing not found" in error_of(messages)
+    finally:
+        engine.docker("rm", "-f", "target")
+        engine.docker("network", "rm", "built")
