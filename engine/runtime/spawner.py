@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import os
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,9 +20,8 @@ from pathlib import Path
 
 from engine.errors import Internal, Unavailable
 from engine.runtime import syscalls
+from engine.runtime.posixspawn import spawn
 
-# What Python itself ignores, and what a shell may have left ignored.
-_RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 _UNIFIED = Path("/sys/fs/cgroup/unified")
 
 
@@ -79,8 +77,7 @@ class Spawner:
         # Above all targets first, so that no dup2 overwrites a descriptor that is still to be placed.
         high = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 64) for target, source in wanted.items()}
         try:
-            actions = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in sorted(high.items())]
-            return os.posix_spawn(argv[0], list(argv), dict(env), file_actions=actions, setsigdef=_RESET_SIGNALS)
+            return spawn(argv, env, [(source, target) for target, source in sorted(high.items())])
         except OSError as error:
             raise Unavailable(f"cannot start {argv[0]}: {error.strerror}") from error
         finally:

@@ -60,3 +60,14 @@ def test_the_group_of_a_running_container_outlives_the_engine(own_engine: Engine
     assert own_engine.cgroups()
     own_engine.start()
     assert status(own_engine, made)[0] == "running"
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_no_signal_is_ignored_or_blocked_inside(own_engine: EngineProcess, runtime: str) -> None:
+    command = ["grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"]
+    made = own_engine.docker("run", "-d", "--runtime", runtime, "busybox", "sleep", "1000").stdout.strip()
+    for shown in (
+        own_engine.docker("run", "--rm", "--runtime", runtime, "busybox", *command).stdout,
+        own_engine.docker("exec", made, *command).stdout,
+    ):
+        assert [int(line.split()[1], 16) for line in shown.splitlines()] == [0, 0]
