@@ -154,6 +154,30 @@ async def test_a_process_that_hangs_is_replaced(tmp_path: Path, caplog: pytest.L
     caplog.clear()
 
 
+async def test_a_process_of_another_version_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with namespaces(2) as boxes, killed_engine(tmp_path, boxes) as left:
+        monkeypatch.setattr("engine.networks.resolver.VERSION", 99)
+        service = NameService(tmp_path)
+        await service.restore(wanted({"c0": boxes[0], "c1": boxes[1]}))
+        assert process_behind(tmp_path) != left
+        assert await value(boxes[0], "c1") == "10.0.0.3"
+        service.close(keep=False)
+
+
+async def test_an_error_that_nobody_expected_is_told_and_ends_nothing(
+    service: NameService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with namespaces(1) as boxes:
+        await service.join("c0", boxes[0], names(endpoint("c0", addresses="10.0.0.2")))
+        before = process_behind(tmp_path)
+        service._send("join", "no sockets came along", 1, ((), (), False, False))
+        await until(lambda: caplog.records)
+        assert caplog.records[0].message.startswith("the name server had an error: IndexError in obey:")
+        assert await value(boxes[0], "c0") == "10.0.0.2"
+        assert process_behind(tmp_path) == before
+    caplog.clear()
+
+
 async def test_a_process_that_is_killed_is_started_again_with_all_it_knew(
     service: NameService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
