@@ -17,7 +17,7 @@ from engine.networks.bridgeoptions import BridgeOptions
 from engine.networks.fabric import BridgeSpec
 from engine.networks.ipam import enabled_pools
 from engine.networks.links import BridgePlan, Interface
-from engine.networks.record import BRIDGE, NetworkRecord
+from engine.networks.record import NetworkRecord
 from engine.networks.ruleset import ISOLATED, BridgeRules, FamilyRules
 from engine.networks.wiring import Wiring
 
@@ -271,11 +271,6 @@ def bridge_network(record: NetworkRecord, options: BridgeOptions, pools: Iterabl
             other = item.auxiliary.get(f"DefaultGatewayIPv{version}")
             gateways[version] = ip_address(other) if other else address
     return BridgeNetwork(record, options, pools, own, gateways)
-
-
-def is_default_bridge(network: LiveNetwork) -> bool:
-    """Whether a network is the default bridge, which has no names."""
-    return network.record.name == BRIDGE
 
 
 def _mac_for(address: Address) -> str:
