@@ -37,7 +37,7 @@ from engine.containers.networking import ContainerNetworking
 from engine.containers.options import CreateDefaults
 from engine.containers.paths import ContainerPaths
 from engine.containers.questions import ContainerQuestions
-from engine.containers.remapping import Remapping
+from engine.containers.remapping import Remapping, forget_remapping
 from engine.containers.snapshots import ContainerSnapshots
 from engine.containers.specs import ContainerSpecs
 from engine.containers.store import ContainerStore
@@ -283,7 +283,10 @@ class Engine:
     def _remap(self, config: EngineConfig, index: ContainerIndex) -> Remapping | None:
         """Return what shows containers their files under ``userns-remap``."""
         mapping = read_map(config.userns_remap) if config.userns_remap else None
-        return Remapping(mapping, self._paths, self._images.layers.root, index.find) if mapping else None
+        if mapping is None:
+            forget_remapping(config.exec_root)
+            return None
+        return Remapping(mapping, self._paths, self._images.layers.root, index.find)
 
     def _image_name(self, record: ContainerRecord) -> str:
         """Return what the list calls a container's image: its name as long as that means the same image."""

@@ -17,6 +17,7 @@ from engine.model.record import ContainerRecord
 from engine.runtime.mounts import Mounter, unmount
 from engine.runtime.usernamespaces import IdMap, Namespaces, make_namespaces, show_idmapped
 
+_FOLDER = "idmapped"
 _JOINING = ("network_mode", "pid_mode", "ipc_mode")
 
 
@@ -33,9 +34,9 @@ class Remapping:
         self.mapping = mapping
         self._paths = paths
         self._find = find
-        self._shown = paths.exec_root / "idmapped"
-        self._shown.mkdir(mode=0o711, exist_ok=True)
-        unmount(self._shown)  # an earlier engine's, whose mapping may have been another
+        self._shown = paths.exec_root / _FOLDER
+        forget_remapping(paths.exec_root)  # an earlier engine's, whose mapping may have been another
+        self._shown.mkdir(mode=0o711)
         own = make_namespaces(mapping)
         try:
             show_idmapped(paths.data_root, self._shown, own.user)
@@ -83,6 +84,13 @@ class Remapping:
     def close(self) -> None:
         """Take the mount away; containers that run have their own."""
         self.mounter.close()
-        with suppress(OSError):
-            unmount(self._shown)
-            self._shown.rmdir()
+        forget_remapping(self._paths.exec_root)
+
+
+def forget_remapping(exec_root: Path) -> None:
+    """Take away the mount that an engine had made; none is no error (blocking)."""
+    shown = exec_root / _FOLDER
+    with suppress(OSError):
+        while shown.is_dir():
+            unmount(shown)
+            shown.rmdir()

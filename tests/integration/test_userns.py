@@ -22,8 +22,8 @@ def machine() -> Iterator[EngineProcess]:
         pytest.skip("an engine needs root and conmon")
     group = "nogroup"
     changed = [(Path("/etc/subuid"), f"nobody:{FIRST}:65536\n"), (Path("/etc/subgid"), f"{group}:{FIRST}:65536\n")]
-    before = [path.read_text() if path.exists() else None for path, _ in changed]
-    for path, line in changed:
+    added = [(path, line) for path, line in changed if line not in (path.read_text() if path.exists() else "")]
+    for path, line in added:
         with path.open("a") as file:
             file.write(line)
     try:
@@ -40,8 +40,8 @@ def machine() -> Iterator[EngineProcess]:
                 process.remove_leftovers()
             assert not leaks
     finally:
-        for (path, _), text in zip(changed, before, strict=True):
-            path.unlink() if text is None else path.write_text(text)
+        for path, line in added:
+            path.write_text(path.read_text().replace(line, ""))
 
 
 def run(engine: EngineProcess, *words: str) -> str:
@@ -172,6 +172,20 @@ def test_after_a_kill(machine: EngineProcess) -> None:
     assert machine.docker("exec", made, "id", "-u").stdout == "0\n"
     assert run(machine, "busybox", "id", "-u") == "0\n"
     machine.docker("rm", "-f", made)
+
+
+def test_an_engine_without_it_takes_the_mount_away(machine: EngineProcess) -> None:
+    settings = machine.folder / "daemon.json"
+    before = settings.read_text()
+    machine.kill()
+    assert any(point.endswith("/idmapped") for point in machine.mounts())
+    settings.write_text("{}")
+    machine.start()
+    assert not any(point.endswith("/idmapped") for point in machine.mounts())
+    assert run(machine, "busybox", "cat", "/proc/self/uid_map").split()[1] == "0"
+    machine.stop()
+    settings.write_text(before)
+    machine.start()
 
 
 def test_what_info_tells(machine: EngineProcess) -> None:
