@@ -147,6 +147,8 @@ class ExecManager:
             message = _logged(item.folder) or message
             code = exit_code_of(message)
             await self._end(item, EXIT_NOT_EXECUTABLE if code == EXIT_UNKNOWN else code)
+            if isinstance(error, OSError):  # its file system goes when the container ends: users cannot be looked up
+                raise Conflict(f"container {item.container.id} is not running") from error
             if isinstance(error, PortsideError) and not isinstance(error, (Conflict, NotFound, InvalidArgument)):
                 raise exec_error(message, (request.cmd or [""])[0]) from error
             raise

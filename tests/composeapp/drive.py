@@ -35,6 +35,8 @@ class Compose:
             **os.environ, "DOCKER_HOST": engine.url, "DOCKER_CONFIG": str(folder / "docker"), "FROM_FILE": "file",
             "COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_MENU": "0", "COMPOSE_ANSI": "never",
         }  # fmt: skip
+        # 1.29.2 wants a field of images that the API has up to 1.44: with Docker 26 and later it needs this as well.
+        self.environment["COMPOSE_API_VERSION"] = "1.41"
         for name in ("DOCKER_CONTEXT", "DOCKER_API_VERSION"):
             self.environment.pop(name, None)
 
