@@ -417,14 +417,15 @@ class ContainerManager:
         except PortsideError as error:
             raise type(error)(f"Error when allocating new name: {error.message}", hint=error.hint) from error
         record.name = claimed
+        self._networks.renamed(record)
         try:
             await self._store.save(record)
         except BaseException:
             record.name = old_name
+            self._networks.renamed(record)
             self.index.release(claimed)
             raise
         self.index.release(old_name)
-        self._networks.renamed(record)
         self._lifecycle.changed(container)
         self._events.publish(record, "rename", oldName=f"/{old_name}")
 

@@ -448,6 +448,21 @@ async def test_macvlan_puts_a_container_beside_the_host(host: Lab) -> None:
         assert "lan" in ip("-o link")
 
 
+async def test_a_network_gets_through_the_drop_policy_of_another_firewall(host: Lab) -> None:
+    run(["iptables", "-P", "FORWARD", "DROP"])
+    await host.network("red", "10.31.0.0/24", options={f"{BRIDGE}name": "red0"})
+    one = await host.run("one", mode="red", ports=published(":8080:80/tcp"))
+    with neighbour() as lan:
+        async with host.serving(lan, 90), host.serving(host.namespace(one), 80):
+            assert await host.is_reachable(host.namespace(one), "192.0.2.2", 90)
+            assert await host.is_reachable(lan, "192.0.2.1", 8080)
+            assert not await host.is_reachable(lan, host.address(one, "red"), 80)
+    assert "red0" in run(["iptables", "-S"])
+    await host.stop(one)
+    await host.manager.administration.remove("red")
+    assert "red0" not in run(["iptables", "-S"])
+
+
 async def test_a_bridge_that_somebody_made_is_used_and_kept(host: Lab) -> None:
     ip("link add theirs0 type bridge")
     await host.network("red", "10.31.0.0/24", options={f"{BRIDGE}name": "theirs0"})
