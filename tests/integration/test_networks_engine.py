@@ -237,6 +237,46 @@ def test_a_kill_at_any_instant_leaves_no_bridge_without_a_network(engine: Engine
                 assert engine.api("DELETE", f"/networks/{item['Id']}")[0] == 204
 
 
+def test_networks_come_back_with_the_engine(engine: EngineProcess) -> None:
+    network_id = make(engine, "red", IPAM={"Config": [{"Subnet": "10.177.0.0/24"}]}, EnableIPv6=True)
+    before = engine.api("GET", "/networks/red")[1]
+    engine.stop()
+    assert not engine.bridges()
+    engine.start()
+    assert engine.api("GET", "/networks/red")[1] == before
+    assert f"br-{network_id[:12]}" in engine.bridges()
+    engine.docker("run", "-d", "--name", "one", "--network", "red", "busybox", "sleep", "300")
+    assert settings(engine, "one", "red")["IPAddress"] == "10.177.0.2"
+    out = engine.docker("run", "--rm", "--network", "red", "busybox", "ping", "-6", "-c1", "-W3", "one").stdout
+    assert "1 packets received" in out
+
+
+def test_a_container_that_restarts_itself_keeps_its_networks(engine: EngineProcess) -> None:
+    make(engine, "red", IPAM={"Config": [{"Subnet": "10.178.0.0/24"}]})
+    make(engine, "blue")
+    engine.docker(
+        "create",
+        "--name",
+        "one",
+        "--restart",
+        "always",
+        "--network",
+        "red",
+        "--ip",
+        "10.178.0.9",
+        "busybox",
+        "sleep",
+        "300",
+    )
+    engine.docker("network", "connect", "--alias", "here", "blue", "one")
+    engine.docker("start", "one")
+    engine.docker("run", "-d", "--name", "two", "--network", "blue", "busybox", "sleep", "300")
+    for _ in range(3):
+        engine.docker("restart", "-t0", "one")
+        assert settings(engine, "one", "red")["IPAddress"] == "10.178.0.9"
+        assert "1 packets received" in says(engine, "two", "ping", "-c1", "-W3", "here")
+
+
 def test_two_engines_leave_each_others_networks_alone(engine: EngineProcess, tmp_path: Path) -> None:
     make(engine, "red")
     mine = set(engine.bridges())
