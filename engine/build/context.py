@@ -50,6 +50,7 @@ class Context:
         self.folder = folder
         self.root = folder / "files"
         self._sums: dict[bytes, str] | None = None
+        self.ignored: list[str] = []  # the patterns of .dockerignore, once the Dockerfile was read
 
     @property
     def sums(self) -> dict[bytes, str]:
@@ -89,7 +90,8 @@ class Context:
         return name, data.decode("utf-8", "surrogateescape")
 
     def _hide(self, name: str, ignored: bytes) -> None:
-        rules = IgnoreRules(read_patterns(ignored.decode("utf-8", "surrogateescape")))
+        self.ignored = read_patterns(ignored.decode("utf-8", "surrogateescape"))
+        rules = IgnoreRules(self.ignored)
         for path in (".dockerignore", os.path.normpath(name)):
             if rules.ignores(path):
                 place = self.root / path

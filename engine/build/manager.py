@@ -21,6 +21,7 @@ from engine.build.cache import BuildCache, Committer
 from engine.build.context import Context, receive_context
 from engine.build.contexts import KeptContexts
 from engine.build.dockerfile.arguments import BuildArguments, platform_arguments
+from engine.build.dockerfile.checks import check
 from engine.build.dockerfile.errors import DockerfileError
 from engine.build.dockerfile.instructions import Copy, Label, Run
 from engine.build.dockerfile.mounts import BuildMount, parse_mount
@@ -125,6 +126,7 @@ class Builder:
     ) -> str:
         """Build ``text``, the Dockerfile ``name``, and return the ID of its image.
 
+        What the build checks find is told first; when nothing else was asked for the ID is "".
         ``send`` gets Docker's JSON messages; it raises when the client has gone, which ends the build, as
         cancelling does. Raises DockerfileError, StepError and the kinds of what a step needs; a failure leaves
         nothing but the cache of the steps before it.
@@ -133,6 +135,12 @@ class Builder:
         if not dockerfile.stages:
             raise Internal("No image was generated. Is your Dockerfile empty?")
         target = _target(dockerfile, options.target)
+        notices = check(text, dockerfile, context.ignored)
+        if options.is_detailed:
+            for item in notices:
+                await send({"warning": {"rule": item.rule, "message": item.message, "line": item.line}})
+        if options.is_check:
+            return ""
         _add_labels(dockerfile, target, options)
         platform = _platform(options.platform, self._host)
         arguments = BuildArguments(options.arguments, platform_arguments(*platform, options.target))

@@ -45,4 +45,5 @@ class BuildOptions:
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
     is_detailed: bool = False  # a client of ours asks: what becomes of each step, and why it is built anew
+    is_check: bool = False  # say what the build checks find, and build nothing
     id: str = ""

@@ -22,7 +22,7 @@ from engine.cli.filters import parse_filters
 from engine.cli.flags import Flag, Parsed
 from engine.cli.limit_values import parse_memory_swap, parse_ulimit
 from engine.cli.quantities import human_size
-from engine.client.build import BuildError, BuildMessage, StepEvent
+from engine.client.build import BuildError, BuildMessage, BuildWarning, StepEvent
 from engine.errors import Conflict, InvalidArgument, PortsideError
 from engine.wire.references import parse_reference
 
@@ -64,6 +64,7 @@ async def run_build(session: Session, parsed: Parsed) -> int:
             agents=agents,
             context_key=memory.key if memory else "",
             context_base=base,
+            check_only=parsed.on("check"),
         )
 
     try:
@@ -73,10 +74,25 @@ async def run_build(session: Session, parsed: Parsed) -> int:
         display.finish(failed=True)
         raise
     display.finish(failed=result.error is not None)
+    _show_warnings(session, parsed, result)
     if result.error is not None:
         raise _failure(result.error, source, parsed, display.steps.failed.event if display.steps.failed else None)
+    if parsed.on("check"):
+        if not result.warnings:
+            session.out("Check complete, no warnings found.")
+        return 1 if result.warnings else 0
     _write_results(session, parsed, result)
     return 0
+
+
+def _show_warnings(session: Session, parsed: Parsed, result: _Result) -> None:
+    """Show what the build checks have found, each with its line."""
+    if not result.warnings or (parsed.on("quiet") and not parsed.on("check")):
+        return
+    count = len(result.warnings)
+    session.err(f"\n{count} warning{'s' if count > 1 else ''} found:")
+    for item in result.warnings:
+        session.err(f" - {item.rule}: {item.message} (line {item.line})")
 
 
 def _check_progress(parsed: Parsed) -> None:
@@ -117,9 +133,12 @@ class _Result:
         self.image_id = ""
         self.context = ""
         self.error: BuildError | None = None
+        self.warnings: list[BuildWarning] = []
 
     def take(self, message: BuildMessage) -> None:
         self.context = message.context or self.context
+        if message.warning is not None:
+            self.warnings.append(message.warning)
         if message.aux and isinstance(message.aux.get("ID"), str):
             self.image_id = message.aux["ID"]
         elif message.stream.startswith("sha256:"):
@@ -382,6 +401,7 @@ _FLAGS = (
     Flag("build-arg", kind="list", usage="Set a build argument; without a value it is taken from the environment"),
     Flag("cache-from", kind="strings", usage="Take cached steps from these images alone"),
     Flag("cgroup-parent", kind="string", usage="Control group above those of the steps"),
+    Flag("check", usage="Say what is probably not meant in the Dockerfile, and build nothing"),
     Flag("cpu-period", kind="int", usage="Period of the CPU quota, microseconds"),
     Flag("cpu-quota", kind="int", usage="CPU quota, microseconds"),
     Flag("cpu-shares", "c", "int", "Weight among all that want the CPU"),

@@ -35,6 +35,14 @@ class StepEvent(msgspec.Struct, kw_only=True):
     why: str = ""
 
 
+class BuildWarning(msgspec.Struct, kw_only=True):
+    """What a build check has found."""
+
+    rule: str = ""
+    message: str = ""
+    line: int = 0
+
+
 class BuildError(msgspec.Struct, kw_only=True, rename="camel"):
     """Why a build failed; the lines are those of the Dockerfile, 0 where nobody knows."""
 
@@ -58,6 +66,7 @@ class BuildMessage(msgspec.Struct, kw_only=True, rename="camel"):
     vertex: int = 0
     step: StepEvent | None = None
     context: str = ""
+    warning: BuildWarning | None = None
 
 
 class CachePruneReport(Body):
@@ -85,6 +94,7 @@ class BuildApi:
         agents: Mapping[str, str] | None = None,
         context_key: str = "",
         context_base: str = "",
+        check_only: bool = False,
     ) -> Stream[BuildMessage]:
         """Build an image (ImageBuild) of a tar; ``repeated`` are ``t`` and ``extrahosts``.
 
@@ -92,7 +102,7 @@ class BuildApi:
         as ``context_base`` the tar needs to have only what has changed. Raises Conflict when it is not kept any more.
         Closing the stream ends the build. An error is the last message; what the engine refuses at once raises.
         """
-        headers = {"Content-Type": "application/x-tar", "X-Portside-Build": "1"}
+        headers = {"Content-Type": "application/x-tar", "X-Portside-Build": "check" if check_only else "1"}
         if credentials:
             plain = {
                 server: {key: value for key, value in msgspec.to_builtins(item).items() if value}
