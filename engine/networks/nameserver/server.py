@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from engine.networks.nameserver.forwarding import Reply
     from engine.networks.nameserver.zones import State
 
-CONTROL_LIMIT = 1 << 17
+CONTROL_LIMIT = 1 << 15  # a buffer of that size is made whenever there may be a command
 CLIENTS = 256  # TCP connections of one container
 UNANSWERED = 16  # queries of one TCP connection
 IDLE_S = 8.0
