@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from engine.errors import Forbidden, Internal
-from engine.networks.addresses import Address
+from engine.networks.addresses import Address, Network
 from engine.networks.bridgeoptions import parse_bridge_options
 from engine.networks.ipam import address_pool, enabled_pools
 from engine.networks.live import BridgeNetwork, ChildNetwork, LiveNetwork, bridge_network
@@ -40,13 +40,13 @@ def make_live(record: NetworkRecord) -> LiveNetwork:
     if record.driver == "bridge":
         return bridge_network(record, parse_bridge_options(record.options, internal=record.internal), pools)
     number, flags, mode = _child_modes(record)
-    gateways: dict[int, Address] = {}
+    gateways: dict[Network, Address] = {}
     for pool in enabled_pools(record):
-        version = pool.network.version
+        subnet = pool.network
         if mode in _ROUTED_IPVLAN:
-            gateways[version] = IPv4Address(0) if version == 4 else IPv6Address(0)
+            gateways[subnet] = IPv4Address(0) if subnet.version == 4 else IPv6Address(0)
         elif pool.gateway and not _is_cut_off(record):
-            gateways.setdefault(version, ip_address(pool.gateway))
+            gateways[subnet] = ip_address(pool.gateway)
     return ChildNetwork(record, pools, gateways, parent=parent_of(record), mode=number, flags=flags)
 
 

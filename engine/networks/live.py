@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
 from engine.errors import Internal, InvalidArgument, Unavailable
-from engine.networks.addresses import Address, AddressPool, mac_of
+from engine.networks.addresses import Address, AddressPool, Network, mac_of
 from engine.networks.attachment import Endpoint, veth_name
 from engine.networks.bridgeoptions import BridgeOptions
 from engine.networks.fabric import BridgeSpec
@@ -92,7 +92,7 @@ class AddressedNetwork(LiveNetwork):
                 continue
             address, length = self._lease_one(version, wanted[version])
             endpoint.addresses.append(address)
-            gateway = self.gateways.get(version)
+            gateway = self.gateway_for(address)
             if version == 4:
                 settings.ip_address, settings.ip_prefix_len = str(address), length
                 settings.gateway = str(gateway) if gateway is not None else ""
@@ -101,6 +101,10 @@ class AddressedNetwork(LiveNetwork):
                 settings.ipv6_gateway = str(gateway) if gateway is not None else ""
         if not settings.mac_address:
             settings.mac_address = _mac_for(endpoint.addresses[0]) if endpoint.addresses else ""
+
+    def gateway_for(self, address: Address) -> Address | None:
+        """Return what a container with an address routes through."""
+        return self.gateways.get(address.version)
 
     def _lease_one(self, version: int, wanted: str) -> tuple[Address, int]:
         for pool in self.pools:
@@ -211,15 +215,16 @@ class ChildNetwork(AddressedNetwork):
         self,
         record: NetworkRecord,
         pools: Iterable[AddressPool],
-        gateways: Mapping[int, Address],
+        gateways: Mapping[Network, Address],
         *,
         parent: str,
         mode: int,
         flags: int = 0,
         mtu: int = 0,
     ) -> None:
-        """``parent`` is the link's name; ``mode`` and ``flags`` as the kernel numbers them."""
-        super().__init__(record, pools, gateways, mtu=mtu)
+        """``gateways`` by subnet; ``parent`` is the link's name; ``mode`` and ``flags`` as the kernel numbers them."""
+        super().__init__(record, pools, {}, mtu=mtu)
+        self._gateways = dict(gateways)
         self.parent = parent
         self._mode = mode
         self._flags = flags
@@ -228,17 +233,22 @@ class ChildNetwork(AddressedNetwork):
         """Give an endpoint addresses; a way out without a gateway (ipvlan's l3) shows none."""
         super().lease(endpoint, ipv6=ipv6)
         settings = endpoint.settings
-        if settings.gateway and self.gateways[4].is_unspecified:
+        if settings.gateway and ip_address(settings.gateway).is_unspecified:
             settings.gateway = ""
-        if settings.ipv6_gateway and self.gateways[6].is_unspecified:
+        if settings.ipv6_gateway and ip_address(settings.ipv6_gateway).is_unspecified:
             settings.ipv6_gateway = ""
+
+    def gateway_for(self, address: Address) -> Address | None:
+        """Return the gateway of the subnet that an address is in."""
+        return next((gateway for subnet, gateway in self._gateways.items() if address in subnet), None)
 
     def gateway_versions(self, endpoint: Endpoint) -> tuple[int, ...]:
         """Return the versions in which an endpoint could be the way out."""
-        return tuple(version for version in (4, 6) if version in self.gateways and endpoint.address(version))
+        return tuple(version for version in (4, 6) if self._routes(endpoint, (version,)))
 
     def _routes(self, endpoint: Endpoint, versions: Iterable[int]) -> tuple[Address, ...]:
-        return tuple(self.gateways[version] for version in versions if version in self.gateways)
+        own = [address for version in versions if (address := endpoint.address(version)) is not None]
+        return tuple(gateway for address in own if (gateway := self.gateway_for(address)) is not None)
 
     def wire(self, endpoint: Endpoint, name: str, gateways: Iterable[int], *, hairpin: bool) -> None:
         """Work out an endpoint's link."""

@@ -448,6 +448,20 @@ async def test_macvlan_puts_a_container_beside_the_host(host: Lab) -> None:
         assert "lan" in ip("-o link")
 
 
+async def test_a_macvlan_of_two_subnets_routes_by_that_of_the_address(host: Lab) -> None:
+    with neighbour():
+        await host.network("wire", "192.0.2.0/29", "198.51.100.0/24", driver="macvlan", options={"parent": "lan"})
+        one = await host.run("one", networks={"wire": at("198.51.100.9")})
+        assert routes(host, one) == ["via 198.51.100.1 dev eth0"]
+        many = [await host.run(f"c{number}", mode="wire") for number in range(6)]
+        assert host.address(many[0], "wire") == "192.0.2.2"
+        assert routes(host, many[0]) == ["via 192.0.2.1 dev eth0"]
+        assert [host.address(record, "wire") for record in many[-1:]] == ["198.51.100.2"]
+        for record in (one, *many):
+            await host.stop(record)
+        await host.manager.administration.remove("wire")
+
+
 async def test_a_network_gets_through_the_drop_policy_of_another_firewall(host: Lab) -> None:
     run(["iptables", "-P", "FORWARD", "DROP"])
     await host.network("red", "10.31.0.0/24", options={f"{BRIDGE}name": "red0"})
