@@ -8,6 +8,7 @@ its lock, as a start does.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 from engine.containers.announce import ContainerEvents
 from engine.containers.container import Container
-from engine.containers.copies import Copies, Copy
+from engine.containers.copies import Copies, Copy, to_its_end
 from engine.containers.copying import absolute
 from engine.containers.interfaces import ImageSource, Volumes
 from engine.containers.looking import Looker
@@ -52,6 +53,7 @@ class ContainerArchives:
         self._copies = copies
         self._events = events
         self._looker = Looker()
+        self._numbers = itertools.count()
         for place in (paths.view, paths.image_view):
             place.mkdir(mode=0o711, exist_ok=True)
 
@@ -154,11 +156,11 @@ class ContainerArchives:
     async def _mount(self, stack: AsyncExitStack, record: ContainerRecord, mount: MountRecord) -> ViewMount:
         source = Path(mount.source)
         if mount.type == "volume":
-            holder = f"{record.id} (copying)"
+            holder = f"{record.id} {next(self._numbers)}"
             source = await self._volumes.mount(
                 mount.name, record.id, destination=mount.destination, read_write=mount.read_write, holder=holder
             )
-            stack.push_async_callback(self._volumes.unmount, mount.name, record.id, holder=holder)
+            stack.push_async_callback(self._give_back, mount.name, record.id, holder)
         elif mount.type == "bind":
             source = await asyncio.to_thread(prepare_bind, mount)
         layers = self._images.lower_dirs(mount.source) if mount.type == "image" else []
@@ -170,6 +172,9 @@ class ContainerArchives:
             recursive=not mount.non_recursive,
             subpath=mount.subpath,
         )
+
+    async def _give_back(self, volume: str, container_id: str, holder: str) -> None:
+        await to_its_end(self._volumes.unmount(volume, container_id, holder=holder))
 
 
 class _Missing:

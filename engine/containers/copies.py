@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,23 @@ class Copy:
         self._results.close()
 
 
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for a piece of cleaning up, also when the caller is cancelled: what comes after it needs it done.
+
+    ``work`` has an end of its own. A cancellation is raised afterwards.
+    """
+    task = asyncio.ensure_future(work)
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            is_cancelled = True
+    task.result()
+    if is_cancelled:
+        raise asyncio.CancelledError
+
+
 def path_stat(found: Mapping[str, Any]) -> PathStat:
     """Return what ``copying.Copy.stat`` says as clients get it."""
     return PathStat(
@@ -148,13 +165,15 @@ class Copies:
             yield copy
         finally:
             copy.close()
-            await asyncio.shield(self._end(container_id, pid))
+            await to_its_end(self._end(container_id, pid, tidies_up=writes))
 
-    async def _end(self, container_id: str, pid: int) -> None:
-        # Without its pipes it has nothing left to do; only a mount that hangs could hold it.
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with suppress(PortsideError):
+    async def _end(self, container_id: str, pid: int, *, tidies_up: bool) -> None:
+        # One that writes sees the end of its pipe, removes what it has half of and ends; any other has nothing
+        # left to do. Only a mount that hangs could hold it.
+        if not tidies_up:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(PortsideError):  # it was killed then
             await self._spawner.wait(pid, _END_S)
         pids = self._running[container_id]
         pids.discard(pid)

@@ -157,8 +157,8 @@ class Volumes(Protocol):
     ) -> Path:
         """Make a volume usable by a container that starts (mount options, drivers); return its path.
 
-        ``destination`` and ``read_write`` are for the event. ``holder`` names who uses it where that is not the
-        running container but a copy of its files.
+        ``destination`` and ``read_write`` are for the event. ``holder`` is who uses it where that is not
+        the running container but a copy of its files: its ID, a blank and a number.
         """
 
     async def unmount(self, name: str, container_id: str, *, holder: str = "") -> None:

@@ -13,10 +13,9 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -27,6 +26,8 @@ from engine.runtime import syscalls
 from engine.runtime.mountinfo import is_mount_point
 from engine.store.database import Database
 from engine.volumes.disk import VolumeFolders, tree_size
+from engine.volumes.interfaces import NoDrivers, NoUsers, VolumeDrivers, VolumeUsers
+from engine.volumes.locks import NamedLocks
 from engine.volumes.options import check_name, check_options, mount_volume, needs_mount
 from engine.wire.filters import Filters, match_labels, match_pattern, single_bool
 from engine.wire.times import SECOND_NS, format_ns
@@ -49,21 +50,6 @@ class VolumeRecord(msgspec.Struct, kw_only=True):
     labels: dict[str, str] | None = None
 
 
-class VolumeUsers(Protocol):
-    """Who uses volumes (engine/containers)."""
-
-    def containers_using_volume(self, name: str) -> list[str]:
-        """Return the IDs of all containers, running or not, that have the volume."""
-
-
-class NoUsers:
-    """Nobody uses any volume: until the composition root says who does."""
-
-    def containers_using_volume(self, name: str) -> list[str]:
-        """Return nothing."""
-        return []
-
-
 class VolumeManager:
     """All volumes of an engine; implements ``engine.containers.interfaces.Volumes``."""
 
@@ -72,6 +58,7 @@ class VolumeManager:
     ) -> None:
         """Keep the volumes in ``root`` (``<data root>/volumes``); call ``load`` before anything else."""
         self.users: VolumeUsers = NoUsers()
+        self.drivers: VolumeDrivers = NoDrivers()
         self._folders = VolumeFolders(root)
         self._database = database
         self._events = events
@@ -79,6 +66,7 @@ class VolumeManager:
         self._records: dict[str, VolumeRecord] = {}
         self._held: dict[str, set[str]] = {}
         self._mounted: dict[str, set[str]] = {}
+        self._places: dict[str, Path] = {}  # where drivers of others have mounted what
         self._locks = NamedLocks()
         self._pruning = False
 
@@ -95,8 +83,9 @@ class VolumeManager:
                 self._folders.put_back(trash, name)
             else:
                 self._folders.delete(trash)
-        for name in self._records:
-            self._folders.make(name)
+        for record in self._records.values():
+            if record.driver == DRIVER:
+                self._folders.make(record.name)
         for name in self._folders.orphans(set(self._records)):
             if not self._folders.drop_if_empty(name):
                 _log.warning("folder %s belongs to no volume: left alone", self._folders.root / name)
@@ -146,13 +135,18 @@ class VolumeManager:
             name=record.name,
             driver=record.driver,
             created_at=format_ns(record.created_ns // SECOND_NS * SECOND_NS),
-            mountpoint=str(self._folders.data(record.name)),
+            mountpoint=str(self._place(record)),
             labels=record.labels,
             options=record.options,
         )
 
+    def _place(self, record: VolumeRecord) -> Path | str:
+        """Return where a volume is; that of another driver has a place only while it is mounted."""
+        return self._folders.data(record.name) if record.driver == DRIVER else self._places.get(record.name, "")
+
     def _users_of(self, name: str) -> list[str]:
-        held, mounted = self._held.get(name, set()), self._mounted.get(name, set())
+        held = self._held.get(name, set())
+        mounted = {holder.partition(" ")[0] for holder in self._mounted.get(name, ())}
         return sorted({*self.users.containers_using_volume(name), *held, *mounted})
 
     # Create
@@ -172,7 +166,7 @@ class VolumeManager:
             name = secrets.token_hex(32)
             labels = {**(labels or {}), ANONYMOUS_LABEL: ""}
         async with self._locks.one(name):
-            record, is_new = self._prepare(name, driver, options, labels)
+            record, is_new = await self._prepare(name, driver, options, labels)
             if is_new:
                 await self._database.execute(_insert(record))
                 await self._finish_creation(record)
@@ -183,7 +177,7 @@ class VolumeManager:
     ) -> Path:
         """See ``Volumes.ensure``."""
         async with self._locks.one(name):
-            record, is_new = self._prepare(name, driver, options or None, labels or None)
+            record, is_new = await self._prepare(name, driver, options or None, labels or None)
             if container_id:
                 self._held.setdefault(name, set()).add(container_id)
             if is_new:
@@ -191,28 +185,32 @@ class VolumeManager:
                 await self._finish_creation(record)
         return self._folders.data(name)
 
-    def _prepare(
+    async def _prepare(
         self, name: str, driver: str, options: dict[str, str] | None, labels: dict[str, str] | None
     ) -> tuple[VolumeRecord, bool]:
         try:
             if driver not in ("", DRIVER):
-                raise NotFound(
-                    f'error looking up volume plugin {driver}: plugin "{driver}" not found',
-                    hint="the only volume driver is local",
-                )
+                await self.drivers.find(driver)
             found = self._records.get(name)
             if found is not None:
+                if driver not in ("", found.driver):
+                    raise Conflict("volume name must be unique", hint=f"the volume {name} is of {found.driver}")
                 return found, False
             check_name(name)
-            check_options(options or {})
+            if driver in ("", DRIVER):
+                check_options(options or {})
         except PortsideError as error:
             raise _op_error("create", name, error) from error
-        record = VolumeRecord(name=name, created_ns=self._clock(), options=options, labels=labels)
+        driver = driver or DRIVER
+        record = VolumeRecord(name=name, driver=driver, created_ns=self._clock(), options=options, labels=labels)
         return record, True
 
     async def _finish_creation(self, record: VolumeRecord) -> None:
         try:
-            await asyncio.to_thread(self._folders.make, record.name)
+            if record.driver == DRIVER:
+                await asyncio.to_thread(self._folders.make, record.name)
+            else:
+                await (await self.drivers.find(record.driver)).create(record.name, record.options or {})
         except PortsideError as error:
             self._database.write_soon(_delete(record.name))
             raise _op_error("create", record.name, error) from error
@@ -226,7 +224,8 @@ class VolumeManager:
 
     def is_mounted_on_use(self, name: str) -> bool:
         """See ``Volumes.is_mounted_on_use``."""
-        return name in self._records and needs_mount(self._records[name].options)
+        record = self._records.get(name)
+        return record is not None and (record.driver != DRIVER or needs_mount(record.options))
 
     async def mount(
         self, name: str, container_id: str, *, destination: str = "", read_write: bool = True, holder: str = ""
@@ -235,7 +234,10 @@ class VolumeManager:
         async with self._locks.one(name):
             record = self._find(name, "get")
             path = self._folders.data(name)
-            if needs_mount(record.options) and not await asyncio.to_thread(is_mount_point, path):
+            if record.driver != DRIVER:
+                driver = await self.drivers.find(record.driver)
+                path = self._places[name] = await driver.mount(name, holder or container_id)
+            elif needs_mount(record.options) and not await asyncio.to_thread(is_mount_point, path):
                 await asyncio.to_thread(mount_volume, record.options or {}, path)
             elif not path.exists():
                 await asyncio.to_thread(self._folders.make, name)
@@ -258,9 +260,20 @@ class VolumeManager:
             record = self._records.get(name)
             if not _discard(self._mounted, name, holder or container_id) or record is None:
                 return
-            if name not in self._mounted and needs_mount(record.options):
+            if record.driver != DRIVER:
+                await self._unmount_by_driver(record, holder or container_id)
+            elif name not in self._mounted and needs_mount(record.options):
                 await asyncio.to_thread(self._unmount, self._folders.data(name))
         self._events.publish("volume", "unmount", name, {"driver": record.driver, "container": container_id})
+
+    async def _unmount_by_driver(self, record: VolumeRecord, holder: str) -> None:
+        """Tell a driver of others; one that is gone does not keep a container from ending."""
+        if record.name not in self._mounted:
+            self._places.pop(record.name, None)
+        try:
+            await (await self.drivers.find(record.driver)).unmount(record.name, holder)
+        except PortsideError as error:
+            _log.warning("volume %s is not unmounted by its driver: %s", record.name, error.message)
 
     def _unmount(self, path: Path) -> None:
         if is_mount_point(path):
@@ -294,6 +307,8 @@ class VolumeManager:
             # Nobody can take it up between here and the end: they wait for the lock, then find nothing.
             del self._records[name]
             try:
+                if record.driver != DRIVER:
+                    await self._remove_by_driver(record)
                 trash = await asyncio.to_thread(self._take_away, record)
             except asyncio.CancelledError:
                 self._database.write_soon(_delete(name))  # the thread goes on: so does the removal
@@ -312,7 +327,15 @@ class VolumeManager:
         if trash is not None:
             await asyncio.to_thread(self._folders.delete, trash)
 
+    async def _remove_by_driver(self, record: VolumeRecord) -> None:
+        try:
+            await (await self.drivers.find(record.driver)).remove(record.name)
+        except PortsideError as error:
+            raise _op_error("remove", record.name, error) from error
+
     def _take_away(self, record: VolumeRecord) -> Path | None:
+        if record.driver != DRIVER:
+            return None
         if needs_mount(record.options):
             self._unmount(self._folders.data(record.name))
         return self._folders.set_aside(record.name)
@@ -334,7 +357,7 @@ class VolumeManager:
         reclaimed = 0
         try:
             for record in list(self._filtered(wanted)):
-                if record.options or self._users_of(record.name):
+                if record.driver != DRIVER or record.options or self._users_of(record.name):
                     continue
                 size = await self._measure(record.name)
                 with suppress(Conflict, NotFound):
@@ -351,7 +374,7 @@ class VolumeManager:
     async def usage(self) -> list[Volume]:
         """Return the volumes without mount options with their size in bytes and how many containers have them."""
         found = []
-        for record in [item for item in self._filtered({}) if not item.options]:
+        for record in [item for item in self._filtered({}) if not item.options and item.driver == DRIVER]:
             volume = self._describe(record)
             size = await self._measure(record.name)
             references = len(self.users.containers_using_volume(record.name))
@@ -365,30 +388,6 @@ class VolumeManager:
             return await asyncio.to_thread(tree_size, self._folders.data(name), cancelled)
         finally:
             cancelled.set()
-
-
-class NamedLocks:
-    """A lock by name that exists while someone has it or waits for it."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
-
-    @asynccontextmanager
-    async def one(self, name: str) -> AsyncIterator[None]:
-        """Have the lock of ``name`` for the length of a block.
-
-        It is held across I/O on that one volume, which a mount, a rename or a commit bounds.
-        """
-        lock, users = self._locks.setdefault(name, (asyncio.Lock(), []))
-        users.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            users.pop()
-            if not users:
-                del self._locks[name]
 
 
 def _op_error(operation: str, name: str, error: PortsideError) -> PortsideError:

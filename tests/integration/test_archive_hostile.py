@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -221,6 +223,32 @@ def test_a_removal_in_the_middle_of_a_copy(engine: EngineProcess) -> None:
         assert len(head) + len(response.read()) > BIG  # what was begun comes whole
         assert removed.result(30)[0] == 204
     wait_until(lambda: not copiers())
+
+
+def test_volumes_are_given_back_by_every_copy(engine: EngineProcess) -> None:
+    """Also when the client goes as soon as it has the last byte, while the engine still cleans up."""
+    words = ["-o", "type=tmpfs", "-o", "device=tmpfs"]
+    engine.docker("volume", "create", *words, "given")
+    engine.docker("create", "--name", "borrower", "-v", "given:/given", "-v", "plain:/plain", "busybox", "true")
+    before = set(engine.mounts())
+    for _ in range(10):
+        with connection(engine) as client:
+            client.request("GET", target("borrower", "/bin/busybox"))
+            response = client.getresponse()
+            response.read(int(response.getheader("Content-Length", "10000000")))
+    wait_until(lambda: not copiers())
+    wait_until(lambda: set(engine.mounts()) == before)
+    wait_until(lambda: _told(engine, "given").count("unmount") == 10)
+    assert _told(engine, "given").count("mount") == 10
+    engine.docker("rm", "borrower")
+    engine.docker("volume", "rm", "given", "plain")
+
+
+def _told(engine: EngineProcess, volume: str) -> list[str]:
+    filters = urlencode({"since": "0", "until": f"{time.time():.9f}", "filters": json.dumps({"volume": [volume]})})
+    _, text = engine.api("GET", f"/events?{filters}")
+    lines = [text] if isinstance(text, dict) else [json.loads(line) for line in str(text).splitlines()]
+    return [str(event["Action"]) for event in lines]
 
 
 def test_nothing_is_left_after_kill_9(own_engine: EngineProcess) -> None:
