@@ -132,6 +132,11 @@ async def run_images(session: Session, parsed: Parsed) -> int:
     filters = parse_filters(parsed.items("filter"))
     if parsed.args:
         filters.setdefault("reference", []).append(parsed.args[0])
+    if parsed.on("tree"):
+        from engine.cli.image_tree import check_tree_flags, show_tree
+
+        check_tree_flags(parsed)
+        return await show_tree(session, filters, every=parsed.on("all"))
     images = await session.client.images.list(all=parsed.on("all"), filters=filters)
     source, quiet, digests = parsed.text("format"), parsed.on("quiet"), parsed.on("digests")
     if not source and not quiet:
@@ -213,6 +218,7 @@ COMMANDS = {
             Flag("format", kind="string", usage="'table', 'table TEMPLATE', 'json' or a Go template"),
             Flag("no-trunc", usage="Cut nothing off"),
             Flag("quiet", "q", usage="Show only IDs"),
+            Flag("tree", usage="Show what there is of each image for each platform (experimental)"),
         ),
         max_args=1,
         aliases=("image ls", "image list", "images"),

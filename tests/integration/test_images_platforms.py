@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
+import re
+import sys
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -303,3 +306,28 @@ async def test_a_broken_oci_layout_beside_a_good_docker_one_is_passed_over(world
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     return file.read() if file else b""
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-a"], ["plain"], ["-q"], ["--digests"], ["--no-trunc"], ["--format", "json"]]
+)
+async def test_trees_of_images_look_like_dockers(
+    world: ImagesWorld, registry: FakeRegistry, server: ImagesServer, options: list[str]
+) -> None:
+    put_index(registry)
+    name = f"{registry.host}/app:1"
+    await world.pull(name, "linux/arm64")
+    await world.pull(name, "linux/amd64")
+    await world.images.tag(name, "a-name-that-is-longer-than-the-first/x", "2")
+    await world.load(image_archive([AMD], ["plain:1"]))
+    await world.load(image_archive([ARM], []))
+    world.users.add(world.images.resolve(name).id)
+    code, theirs = await server.docker("images", "--tree", *options)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "engine.cli", "images", "--tree", *options),
+        env={**os.environ, "DOCKER_HOST": f"unix://{server.socket}", "HOME": str(world.folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    ours, _ = await process.communicate()
+    assert (process.returncode, ours.decode()) == (code, re.sub("\x1b\\[[0-9;]*m", "", theirs))
