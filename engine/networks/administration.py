@@ -180,13 +180,14 @@ class Administration:
 
     def describe_all(self) -> list[NetworkInspect]:
         """Return all networks with their containers, as inspect shows them."""
-        return [self._describe(record) for record in self._world.catalog]
+        members: dict[str, dict[str, NetworkContainer]] = {}
+        for item in self._world.attachments.values():
+            name = self._name_of(item)
+            for endpoint in item.endpoints:
+                members.setdefault(endpoint.network_id, {})[item.container_id] = endpoint.describe(name)
+        return [self._describe(record, members.get(record.id, {})) for record in self._world.catalog]
 
-    def _describe(self, record: NetworkRecord) -> NetworkInspect:
-        containers: dict[str, NetworkContainer] = {
-            item.container_id: endpoint.describe(self._name_of(item))
-            for item, endpoint in self._world.endpoints_on(record.id)
-        }
+    def _describe(self, record: NetworkRecord, containers: dict[str, NetworkContainer]) -> NetworkInspect:
         default = self._world.default
         if default is not None and record is default.record:
             return describe_default(default, self._settings, containers)
