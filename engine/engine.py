@@ -59,6 +59,8 @@ from engine.model.system import AuthConfig, AuthResponse, Event
 from engine.model.volume import Volume
 from engine.networks.manager import NetworkManager, read_host
 from engine.networks.settings import NetworkSettings
+from engine.plugins.protocol import PluginCatalog
+from engine.plugins.volumes import PluginVolumeDrivers
 from engine.registry.hosts import RegistrySettings
 from engine.registry.inspection import Registries
 from engine.runtime import apparmor, cgrouptree
@@ -89,6 +91,7 @@ from engine.server.listeners import (
     restore_backlogs,
 )
 from engine.server.networks import NetworksApi
+from engine.server.plugins import plugin_routes
 from engine.server.push import PushApi
 from engine.server.runner import Runner
 from engine.server.system import SystemApi, go_arch
@@ -166,6 +169,7 @@ class Engine:
             find_for_networks,
         )
         self._volumes = VolumeManager(config.data_root / "volumes", self._database, self._events)
+        self._volumes.drivers = PluginVolumeDrivers(PluginCatalog())
         specs = ContainerSpecs(self._paths, self._host, _spec_defaults(config), index.find)
         self._copies = Copies()
         self._remapping = self._remap(config, index)
@@ -230,6 +234,14 @@ class Engine:
             self._containers, self._images, self._volumes, self._paths, self._copies, announce
         )
         self._networking = ContainerNetworking(self._containers, self._networks, self._lifecycle, store, self._paths)
+        self._snapshots = ContainerSnapshots(
+            self._containers,
+            launcher,
+            self._images,
+            ImageCommits(self._images, go_arch()),
+            TreeExports(self._images.layers.root),
+            announce,
+        )
         self._execs = ExecManager(self._containers, launcher, announce, self._inotify)
         observers.append(
             HealthMonitor(self._execs.run, announce, self._lifecycle.spawn, self._containers.health_changed)
@@ -336,7 +348,7 @@ class Engine:
             GrpcApi(),
             VolumesApi(self._volumes),
         )
-        return build_app([route for api in apis for route in api.routes()] + absent_routes())
+        return build_app([route for api in apis for route in api.routes()] + plugin_routes() + absent_routes())
 
     async def _all_containers(self) -> bytes:
         records = self._containers.index.records()

@@ -110,8 +110,6 @@ def test_each_kind_of_failure_has_its_status() -> None:
 
 
 ABSENT = [
-    ("GET", "/plugins", NotSupported, "plugins are not supported by Portside yet"),
-    ("POST", "/plugins/a/b:c/upgrade", NotSupported, "plugins are not supported by Portside yet"),
     ("GET", "/services", Unavailable, "This node is not a swarm manager. Use "),
     ("GET", "/nodes/x", Unavailable, "This node is not a swarm manager. Use "),
     ("POST", "/secrets/create", Unavailable, "This node is not a swarm manager. Use "),
