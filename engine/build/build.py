@@ -13,7 +13,7 @@ import msgspec
 
 from engine.build.cache import BuildCache, CacheRecord, Committer
 from engine.build.context import Context
-from engine.build.dockerfile.arguments import BuildArguments
+from engine.build.dockerfile.arguments import EPOCH, BuildArguments
 from engine.build.dockerfile.parse import Dockerfile
 from engine.build.options import BuildOptions
 from engine.build.output import BuildOutput
@@ -96,6 +96,12 @@ class Build:
         return MountRecord(
             type="bind", source=str(folder), destination="/dev/pipes", read_write=False, propagation="rprivate"
         )
+
+    @property
+    def epoch_ns(self) -> int | None:
+        """The time that everything is to have (build argument SOURCE_DATE_EPOCH, in seconds), None without one."""
+        text = self.arguments.given.get(EPOCH) or ""
+        return int(text) * 1_000_000_000 if text.isascii() and text.isdigit() and len(text) < 11 else None
 
     def find(self, key: str, after: Callable[[CacheRecord, LayerRecord | None], State]) -> CacheRecord | None:
         """Return the record of a step if it may be used; ``after`` returns the state that it leads to."""

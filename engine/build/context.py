@@ -146,6 +146,7 @@ async def receive_context(
             await _feed(process.stdin, blocks)
         with suppress(BrokenPipeError, ConnectionResetError):
             process.stdin.close()
+            await process.stdin.wait_closed()
         output, errors = await process.communicate()
     finally:
         if process.returncode is None:

@@ -229,24 +229,27 @@ def owner_of(chown: str, view: Path | None) -> tuple[int, int]:
         raise Internal(f"{refusal}: can't find gid for group {word}: no such group: {word}") from error
 
 
-async def perform(plan: Plan, view: Path | None, workspace: Workspace) -> Path:
-    """Make the layer's folder of a plan; ``view`` is the image's mount (None: an empty image)."""
+async def perform(plan: Plan, view: Path | None, workspace: Workspace, latest_ns: int | None = None) -> Path:
+    """Make the layer's folder of a plan; ``view`` is the image's mount (None: an empty image).
+
+    Nothing in it is younger than ``latest_ns``, where that is given.
+    """
     top = workspace.place("layer")
     await asyncio.to_thread(top.mkdir, 0o755)
     instruction = plan.instruction
     writer = LayerWriter(top, None if instruction.link else view)
     if instruction.chown:
         uid, gid = await asyncio.to_thread(owner_of, instruction.chown, view)
-        look = Look(uid, gid, instruction.chmod)
+        look = Look(uid, gid, instruction.chmod, latest_ns)
     elif plan.keeps_owners:
-        look = Look(None, None, instruction.chmod)
+        look = Look(None, None, instruction.chmod, latest_ns)
     else:
-        look = Look(0, 0, instruction.chmod)
+        look = Look(0, 0, instruction.chmod, latest_ns)
     for item in plan.items:
         try:
             archive = await asyncio.to_thread(_archive_of, item)
             if archive is not None:
-                await _unpack(plan, archive, writer, workspace)
+                await _unpack(plan, archive, writer, workspace, latest_ns)
             else:
                 await asyncio.to_thread(_place, plan, item, writer, look)
         except OSError as error:
@@ -270,7 +273,7 @@ def _archive_of(item: Item) -> Path | None:
     return None
 
 
-async def _unpack(plan: Plan, archive: Path, writer: LayerWriter, workspace: Workspace) -> None:
+async def _unpack(plan: Plan, archive: Path, writer: LayerWriter, workspace: Workspace, latest_ns: int | None) -> None:
     folder = workspace.place("unpacked")
     try:
         unpacked = await receive_context(folder, _blocks(archive), keeps_owners=True)
@@ -283,7 +286,7 @@ async def _unpack(plan: Plan, archive: Path, writer: LayerWriter, workspace: Wor
         explicit = set(unpacked.sums)
         target = writer.resolve(plan.destination)
         writer.make_folders(target, Look(0, 0))
-        writer.put_tree(unpacked.root, target, Look(), None, explicit)
+        writer.put_tree(unpacked.root, target, Look(latest_ns=latest_ns), None, explicit)
 
     await asyncio.to_thread(place)
 

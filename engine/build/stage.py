@@ -29,7 +29,7 @@ from engine.build.ports import parse_ports
 from engine.build.runmounts import mount_inputs, prepared_mounts
 from engine.build.runner import Command, Finished
 from engine.build.state import State, with_default_path
-from engine.build.transfer import LayerWriter, Look
+from engine.build.transfer import LayerWriter, Look, limit_times
 from engine.containers.signals import parse_signal
 from engine.errors import Forbidden, Internal, InvalidArgument, PortsideError
 from engine.images.layers import LayerRecord
@@ -245,7 +245,7 @@ class StageBuilder:
         key = key_of("configuration", *_flat(inputs))
 
         def after(record: CacheRecord, layer: LayerRecord | None) -> State:
-            return changed.after(record.created_ns, created_by, None)
+            return changed.after(self._created(record), created_by, None)
 
         record = self._build.find(key, after) or self._build.adopt(state, key, created_by)
         if record is not None:
@@ -257,6 +257,11 @@ class StageBuilder:
             )
             self._build.cache.add_soon(record)
         return after(record, None)
+
+    def _created(self, record: CacheRecord) -> int:
+        """Return the time that a history gives a step."""
+        epoch_ns = self._build.epoch_ns
+        return record.created_ns if epoch_ns is None else epoch_ns
 
     async def _hit(self) -> None:
         self._record.cached = True
@@ -278,10 +283,12 @@ class StageBuilder:
         Steps of the same key that are built at the same time, also in other builds, are made once.
         """
         build = self._build
+        if build.epoch_ns is not None:
+            inputs["SOURCE_DATE_EPOCH"] = str(build.epoch_ns)
         key = key_of(kind, *_flat(inputs))
 
         def after(record: CacheRecord, layer: LayerRecord | None) -> State:
-            return changed.after(record.created_ns, created_by, layer)
+            return changed.after(self._created(record), created_by, layer)
 
         while True:
             record = build.find(key, after) or build.adopt(state, key, created_by)
@@ -337,6 +344,9 @@ class StageBuilder:
         return "changed: " + ", ".join(changed) if changed else "its cached layer is gone"
 
     async def _taken(self, state: State, folder: Path) -> LayerRecord:
+        epoch_ns = self._build.epoch_ns
+        if epoch_ns is not None:
+            await asyncio.to_thread(limit_times, folder, epoch_ns)
         return await self._build.changesets.take(state.chain, folder, is_moved=True)
 
     # WORKDIR
@@ -398,7 +408,7 @@ class StageBuilder:
         build = self._build
         async with build.shared.copies:
             view = await build.workspace.view(state)
-            return await self._taken(state, await perform(plan, view, build.workspace))
+            return await self._taken(state, await perform(plan, view, build.workspace, build.epoch_ns))
 
     # RUN
 

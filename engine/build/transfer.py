@@ -30,11 +30,20 @@ Ignores = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Look:
-    """How files are to look: owner (None keeps it) and mode ("" keeps it; octal or symbolic)."""
+    """How files are to look: owner (None keeps it) and mode ("" keeps it; octal or symbolic).
+
+    Nothing is to be younger than ``latest_ns``, where that is given (SOURCE_DATE_EPOCH).
+    """
 
     uid: int | None = None
     gid: int | None = None
     mode: str = ""
+    latest_ns: int | None = None
+
+    def time_of(self, info: os.stat_result) -> int:
+        """Return the time of a file, in whole seconds, as nanoseconds."""
+        second = info.st_mtime_ns // _SECOND_NS * _SECOND_NS
+        return second if self.latest_ns is None else min(second, self.latest_ns)
 
     def mode_of(self, info: os.stat_result) -> int:
         """Return the mode of a file or folder."""
@@ -49,6 +58,7 @@ class Look:
             self.uid in (None, info.st_uid)
             and self.gid in (None, info.st_gid)
             and self.mode_of(info) == stat.S_IMODE(info.st_mode)
+            and (self.latest_ns is None or info.st_mtime_ns <= self.latest_ns)
         )
 
 
@@ -205,7 +215,7 @@ class LayerWriter:
                 elif not is_ignored and not stat.S_ISSOCK(info.st_mode):
                     self._put(folder / name, info, target, look, links)
         for path, info in reversed(times):
-            second = info.st_mtime_ns // _SECOND_NS * _SECOND_NS
+            second = look.time_of(info)
             os.utime(self._top / path, ns=(second, second))
 
     def _is_link(self, path: str) -> bool:
@@ -255,7 +265,7 @@ class LayerWriter:
         )
         if not stat.S_ISLNK(info.st_mode):
             place.chmod(look.mode_of(info))
-        second = info.st_mtime_ns // _SECOND_NS * _SECOND_NS
+        second = look.time_of(info)
         os.utime(place, ns=(second, second), follow_symlinks=False)
 
     def _put_file(self, source: Path, info: os.stat_result, place: Path, look: Look) -> None:
@@ -285,7 +295,7 @@ class LayerWriter:
                 os.fchmod(writing, look.mode_of(info))
                 for name, value in kept_xattrs(reading):
                     os.setxattr(writing, name, value)
-                second = info.st_mtime_ns // _SECOND_NS * _SECOND_NS
+                second = look.time_of(info)
                 os.utime(writing, ns=(second, second))
             finally:
                 os.close(writing)
@@ -295,6 +305,15 @@ class LayerWriter:
             raise
         finally:
             os.close(reading)
+
+
+def limit_times(top: Path, latest_ns: int) -> None:
+    """Make nothing in a layer's folder younger than a time; files that others share are not younger already."""
+    for folder, names, files in os.walk(top, topdown=False):
+        for name in (*files, *names):
+            place = f"{folder}/{name}"
+            if os.lstat(place).st_mtime_ns > latest_ns:
+                os.utime(place, ns=(latest_ns, latest_ns), follow_symlinks=False)
 
 
 def _lexical(path: str) -> str:

@@ -7,9 +7,11 @@ import http.client
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -244,6 +246,22 @@ def test_cache_is_shown_and_pruned(own_engine: EngineProcess) -> None:
     assert status == 400
     engine.api("POST", "/build/prune?all=1")
     assert run(engine, "wc", "-c", "/z").startswith("100000")
+
+
+def test_builds_can_be_reproduced(engine: EngineProcess) -> None:
+    """With SOURCE_DATE_EPOCH two builds without cache give the same image, and leave what they share alone."""
+    text = (
+        "FROM busybox AS one\nRUN echo x > /x\nFROM busybox\nRUN mkdir -p /d/e && echo y > /d/y && ln -s y /d/l\n"
+        "COPY --from=one /x /from-one\nCOPY f /f\nWORKDIR /w\nENV A=b\n"
+    )
+    query = 't=x&nocache=1&buildargs={"SOURCE_DATE_EPOCH":"1600000000"}'
+    built(engine, text, {"f": "f"})
+    first, second = (built(engine, text, {"f": "f"}, query).splitlines()[-2] for _ in range(2))
+    assert first == second
+    assert run(engine, "stat", "-c", "%Y", "/d", "/d/y", "/from-one", "/w").split() == ["1600000000"] * 4
+    status, found = engine.api("GET", "/images/x/json")
+    assert (status, found["Created"]) == (200, "2020-09-13T12:26:40Z")
+    engine.docker("save", "-o", str(engine.folder / "saved.tar"), "x")  # every layer is still what its digest says
 
 
 # Failures
@@ -487,3 +505,29 @@ def test_names_of_a_network_resolve_in_steps(engine: EngineProcess) -> None:
     finally:
         engine.docker("rm", "-f", "target")
         engine.docker("network", "rm", "built")
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Whatever has no room says so, leaves nothing, and the next build works."""
+    folder = Path(tempfile.mkdtemp(prefix="portside-test-"))
+    (folder / "data").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "none", str(folder / "data")], check=True)
+    engine = EngineProcess(folder)
+    try:
+        engine.start()
+        engine.load_busybox()
+        status, messages = post(engine, context("FROM busybox\nCOPY . /c\n", {"big": os.urandom(40 << 20)}))
+        assert (status, "No space left on device" in error_of(messages)) == (503, True)
+        _, messages = post(engine, context("FROM busybox\nRUN head -c 50000000 /dev/urandom > /x\n"))
+        assert "returned a non-zero code: 1" in error_of(messages)
+        data = context("FROM busybox\nCOPY --chown=1:1 big /c\n", {"big": os.urandom(17 << 20)})
+        _, messages = post(engine, data)
+        assert "No space left on device" in error_of(messages)
+        built(engine, "FROM busybox\nRUN echo fine > /x\n")
+        assert list((engine.data_root / "containers").iterdir()) == []
+        assert "Traceback" not in engine.log.read_text()
+        engine.clean()
+    finally:
+        engine.remove_leftovers()
+        subprocess.run(["umount", "-l", str(folder / "data")], check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)

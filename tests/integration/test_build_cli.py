@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -212,3 +213,25 @@ def test_records_of_builds(engine: EngineProcess, folder: Path) -> None:
     assert [step["Text"] for step in record["Steps"]] == ["FROM busybox", "RUN echo remembered-words"]
     assert engine.api("DELETE", f"/builds/{identifier}")[0] == 204
     assert engine.api("GET", f"/builds/{identifier}/json")[0] == 404
+
+
+def test_interrupt_leaves_nothing(engine: EngineProcess, folder: Path) -> None:
+    """Ctrl-C ends the build at once, with the exit code of an interrupted command."""
+    (folder / "Dockerfile").write_text("FROM busybox\nRUN echo begun; sleep 1000\n")
+    environment = {**os.environ, "DOCKER_HOST": engine.url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "engine.cli", "build", "--network", "none", "--no-cache", str(folder)]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
+        assert run.stderr is not None
+        while "begun" not in (line := run.stderr.readline()) or "RUN" in line:
+            assert line
+        run.send_signal(signal.SIGINT)
+        run.stderr.read()
+        assert run.wait(20) == 130
+    deadline = time.monotonic() + 20
+    while list((engine.data_root / "containers").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    _, records = engine.api("GET", "/builds/json")
+    assert records[0]["Status"] == "canceled"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 PROXIES = frozenset(
     name for word in ("HTTP", "HTTPS", "FTP", "NO", "ALL") for name in (f"{word}_PROXY", f"{word.lower()}_proxy")
 )
+EPOCH = "SOURCE_DATE_EPOCH"
 PLATFORMS = ("TARGETPLATFORM", "TARGETOS", "TARGETARCH", "TARGETVARIANT",
              "BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT", "TARGETSTAGE")  # fmt: skip
 
@@ -64,7 +65,7 @@ class BuildArguments:
 
     def unused(self) -> list[str]:
         """Return the names that were given and that no ARG asked for."""
-        return sorted(name for name in self.given if name not in self.used and name not in PROXIES)
+        return sorted(name for name in self.given if name not in self.used and name not in PROXIES and name != EPOCH)
 
 
 @dataclass
