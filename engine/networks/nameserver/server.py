@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _random
 import _socket
+import gc
 import marshal
 import sys
 
@@ -49,6 +50,7 @@ _DATAGRAMS_A_TURN = 32
 _LISTED_A_PACKET = 500
 _START_S = 30.0
 _SEND_S = 2.0
+_TURNS_A_COLLECTION = 1 << 17  # should an error ever leave a circle behind
 
 _random_source = _random.Random()
 
@@ -285,7 +287,13 @@ class Server:
 
     def run(self) -> None:
         """Serve until there is nothing to do."""
+        # Nothing here refers to itself in a circle, and with many names a collection takes milliseconds.
+        gc.disable()
+        turns = 0
         while self.running and (self.members or self.engines or not self.seen_engine):
+            turns += 1
+            if turns % _TURNS_A_COLLECTION == 0:
+                gc.collect()
             self.loop.turn(-1.0 if self.seen_engine else _START_S)
             self.seen_engine = self.seen_engine or not self.engines
 
