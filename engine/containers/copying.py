@@ -288,12 +288,17 @@ def _user_finder() -> FindUser:
     return find
 
 
+def _end_with_engine() -> None:
+    end_with(int(os.environ["PORTSIDE_PARENT"]))
+
+
 def _run(asked: dict[str, Any], results: Results) -> None:
     what, path = asked["what"], asked["path"]
     reader = PipeReader(0) if what == "put" else None
     find_user = _user_finder() if asked["user"] else None
     compressor = _make_compressor(asked["encoding"]) if asked["encoding"] else None
     copy = Copy(asked, enter(decode_plan(asked["view"])), find_user, compressor)
+    _end_with_engine()  # once more: taking other IDs undid it
     if reader is not None:
         copy.put(path, reader)
     elif what == "get":
@@ -342,5 +347,5 @@ def main(argument: str) -> int:
 
 
 if __name__ == "__main__":
-    end_with(int(os.environ["PORTSIDE_PARENT"]))
+    _end_with_engine()
     sys.exit(main(sys.argv[1]))

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from engine.containers.archive import ContainerArchives, check_path
 from engine.containers.copies import STALL_S
-from engine.errors import Internal
+from engine.errors import Internal, Unavailable
 from engine.model.archive import STAT_HEADER, encode_stat
 from engine.server.http import Route, query_bool
 
@@ -44,8 +44,7 @@ class ArchiveApi:
                 response.headers["Content-Encoding"] = encoding
             await response.prepare(request)
             async for block in blocks:
-                async with asyncio.timeout(STALL_S):
-                    await response.write(block)
+                await _send(response, block)
             await response.write_eof()
             return response
 
@@ -60,6 +59,14 @@ class ArchiveApi:
             no_overwrite=query_bool(request, "noOverwriteDirNonDir"),
         )
         return web.Response()
+
+
+async def _send(response: web.StreamResponse, block: bytes) -> None:
+    try:
+        async with asyncio.timeout(STALL_S):
+            await response.write(block)
+    except TimeoutError:
+        raise Unavailable(f"the client has read nothing for {STALL_S:.0f} s") from None
 
 
 def choose_encoding(accepted: str) -> str:

@@ -133,6 +133,17 @@ def test_an_empty_archive_is_none(engine: EngineProcess, box: str) -> None:
     assert ask(engine, "PUT", box, "/tmp", tar()).status == 200
 
 
+def test_a_refusal_reaches_a_client_that_still_sends(engine: EngineProcess, tmp_path: Path) -> None:
+    engine.docker("create", "--name", "locked", "--read-only", "busybox", "true")
+    (tmp_path / "big").write_bytes(bytes(BIG))
+    refusals = {"/etc": "container rootfs is marked read-only", "/no/where": "Could not find the file"}
+    for target_path, text in refusals.items():
+        refused = engine.docker("cp", str(tmp_path / "big"), f"locked:{target_path}/big", check=False)
+        assert refused.returncode == 1
+        assert text in refused.stderr
+    engine.docker("rm", "locked")
+
+
 def test_a_full_disk(engine: EngineProcess) -> None:
     engine.docker("run", "-d", "--name", "small", "--tmpfs", "/full:size=1m", "busybox", "sleep", "1000")
     answer = ask(engine, "PUT", "small", "/full", tar(file("fits"), file("too-big", b"z" * 4_000_000)))
