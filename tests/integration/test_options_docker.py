@@ -244,11 +244,12 @@ def test_devices(engine: EngineProcess) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--gpus", "all"], 'could not select device driver "" with capabilities: [[gpu]]'),
-        (["--storage-opt", "size=1G"], "StorageOpt (--storage-opt) is not supported"),
-        (["--log-driver", "syslog"], "logger: no log driver named 'syslog' is registered"),
+        (
+            ["--storage-opt", "size=1G"],
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        (["--log-driver", "gelf"], "logger: no log driver named 'gelf' is registered"),
         (["--runtime", "kata"], "unknown or invalid runtime name: kata"),
-        (["--volume-driver", "nfs"], "VolumeDriver nfs is not supported"),
         (["--cap-add", "fly"], 'invalid CapAdd: unknown capability: "CAP_FLY"'),
         (["--ipc", "public"], "invalid IPC mode: public"),
         (["-w", "relative"], "the working directory 'relative' is invalid, it needs to be an absolute path"),

@@ -152,7 +152,7 @@ def _leaks(engine: EngineProcess) -> list[str]:
     for folder in (engine.data_root / "containers", engine.exec_root / "containers", engine.data_root / "trash"):
         found += [f"folder {entry}" for entry in folder.iterdir()]
     found += [f"namespace {entry}" for entry in (engine.exec_root / "netns").glob("*")]
-    found += [f"state {entry}" for entry in (engine.exec_root / "runtimes").glob("*/*")]
+    found += [f"state {entry}" for entry in (engine.exec_root / "runtimes").glob("[!.]*/*")]
     return found
 
 
