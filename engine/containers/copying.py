@@ -114,12 +114,13 @@ class Results:
         self._descriptor = descriptor
 
     def send(self, line: dict[str, object]) -> None:
-        os.write(self._descriptor, _json(line).encode() + b"\n")
+        os.write(self._descriptor, encode_result(line).encode() + b"\n")
 
 
-def _json(value: object) -> str:
+def encode_result(value: object) -> str:
+    """Return a result as JSON."""
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{encode_result(key)}:{encode_result(item)}" for key, item in value.items()) + "}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
