@@ -386,9 +386,8 @@ def _make_init_layer(top: Path) -> None:
     """Make what every container finds beside its image: the marker file and the mount points."""
     for name in ("dev/pts", "dev/shm", "proc", "sys", "etc"):
         (top / name).mkdir(mode=0o755, parents=True, exist_ok=True)
-    executable, readable = (".dockerenv", "dev/console"), ("etc/hostname", "etc/hosts", "etc/resolv.conf")
-    for name in (*executable, *readable):
-        (top / name).touch(mode=0o755 if name in executable else 0o644)
+    for name in (".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"):
+        (top / name).touch(mode=0o755)  # as dockerd's
     with suppress(FileExistsError):
         (top / "etc/mtab").symlink_to("/proc/mounts")
     top.chmod(0o755)

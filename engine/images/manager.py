@@ -203,10 +203,13 @@ class ImageManager:
                 )
             )
         items.reverse()
-        if items:
-            tags, _ = names_of(self.table.references(record.id))
-            items[0].id = record.id
-            items[0].tags = tags or None
+        step: ImageRecord | None = record
+        for item in items:  # those that images here were made by, each on top of the one before
+            if step is None:
+                break
+            item.id = step.id
+            item.tags = names_of(self.table.references(step.id))[0] or None
+            step = self.table.get(step.parent) if step.parent else None
         return items
 
     # Changing
