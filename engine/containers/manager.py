@@ -358,30 +358,11 @@ class ContainerManager:
 
     async def pause(self, container_ref: str) -> None:
         """Freeze a container's processes; raises Conflict unless it runs unpaused."""
-        container = self.get(container_ref)
-        async with container.lock:
-            container.require_running()
-            record = container.record
-            if record.state.status == "paused":
-                raise Conflict(f"Container {container.id} is already paused")
-            await self._launcher.pause(record)
-            record.state.status = "paused"
-            await self._store.save(record)
-            self._lifecycle.changed(container)
-        self._events.publish(record, "pause")
+        await self._stopper.pause(self.get(container_ref))
 
     async def unpause(self, container_ref: str) -> None:
-        """Let a paused container go on; raises Conflict when it is not paused."""
-        container = self.get(container_ref)
-        async with container.lock:
-            record = container.record
-            if record.state.status != "paused":
-                raise Internal(f"Container {container.id} is not paused")
-            await self._launcher.resume(record)
-            record.state.status = "running"
-            await self._store.save(record)
-            self._lifecycle.changed(container)
-        self._events.publish(record, "unpause")
+        """Let a paused container go on; raises Internal, as moby, when it is not paused."""
+        await self._stopper.unpause(self.get(container_ref))
 
     # The rest
 

@@ -1,4 +1,4 @@
-"""Making containers end: signals, the time they get, and the end of those that wait for their next start.
+"""Making containers end or stand still: signals, the time they get, the end of those that wait for their next start.
 
 Knows the order of it; whether a container may be stopped is decided by who asks.
 """
@@ -13,7 +13,7 @@ from engine.containers.launcher import Launcher
 from engine.containers.lifecycle import Lifecycle
 from engine.containers.signals import parse_signal
 from engine.containers.store import ContainerStore
-from engine.errors import Internal, PortsideError
+from engine.errors import Conflict, Internal, PortsideError
 
 SIGKILL = 9
 SIGTERM = 15
@@ -116,3 +116,28 @@ class Stopper:
                 raise Internal("tried to kill container, but did not receive an exit event") from None
         finally:
             exited.cancel()
+
+    async def pause(self, container: Container) -> None:
+        """Freeze a container's processes; raises Conflict unless it runs unpaused."""
+        async with container.lock:
+            container.require_running()
+            record = container.record
+            if record.state.status == "paused":
+                raise Conflict(f"Container {container.id} is already paused")
+            await self._launcher.pause(record)
+            record.state.status = "paused"
+            await self._store.save(record)
+            self._lifecycle.changed(container)
+        self._events.publish(record, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Let a paused container go on; raises Conflict when it is not paused."""
+        async with container.lock:
+            record = container.record
+            if record.state.status != "paused":
+                raise Internal(f"Container {container.id} is not paused")
+            await self._launcher.resume(record)
+            record.state.status = "running"
+            await self._store.save(record)
+            self._lifecycle.changed(container)
+        self._events.publish(record, "unpause")
