@@ -152,7 +152,7 @@ class ExecManager:
             if isinstance(error, PortsideError) and not isinstance(error, (Conflict, NotFound, InvalidArgument)):
                 raise exec_error(message, (request.cmd or [""])[0]) from error
             raise
-        item.running = True
+        item.running = not item.exited.is_set()  # one that is short has ended before its start was told
         if client is None or socket is None:
             return
         try:

@@ -27,7 +27,7 @@ def with_old_form(event: Event) -> Event:
         image = event.actor.attributes.get("image", "")
         return replace(event, status=event.action, id=event.actor.id or UNSET, from_=image or UNSET)
     if event.type == "image":
-        return replace(event, status=event.action, id=event.actor.id)
+        return replace(event, status=event.action, id=event.actor.id or UNSET)
     return event
 
 

@@ -107,6 +107,15 @@ class Description:
         schema = responses[str(status)].get("schema")
         return [] if schema is None else list(self._faults(schema, body, ""))
 
+    def items(self, operation: Operation, status: int, body: object) -> list[object]:
+        """Return what of an answer is to be checked: its body, or each object of a stream; nothing of plain text."""
+        if isinstance(body, str):
+            return []
+        responses = {str(code): response for code, response in operation.definition["responses"].items()}
+        schema = self.resolve(responses.get(str(status), {}).get("schema", {}))
+        is_stream = isinstance(body, list) and schema.get("type") == "object"
+        return list(body) if is_stream and isinstance(body, list) else [body]
+
     def _faults(self, schema: dict[str, Any], value: object, where: str) -> Iterator[str]:
         schema = self.resolve(schema)
         if value is None:

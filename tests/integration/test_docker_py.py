@@ -195,6 +195,18 @@ def test_every_version_runs_a_container(engine: EngineProcess, version: str) -> 
         close_sockets()
 
 
+def test_an_exec_that_has_ended_does_not_run(client: Any) -> None:
+    container = client.containers.run("busybox", ["sleep", "100"], detach=True)
+    try:
+        for _ in range(20):
+            exec_id = client.api.exec_create(container.id, ["sh", "-c", "exit 6"])["Id"]
+            assert client.api.exec_start(exec_id) == b""
+            shown = client.api.exec_inspect(exec_id)
+            assert (shown["Running"], shown["ExitCode"]) == (False, 6)
+    finally:
+        container.remove(force=True)
+
+
 def test_attaching_to_a_container_that_has_ended_gives_its_log(client: Any) -> None:
     container = client.containers.run("busybox", ["echo", "hello"], detach=True)
     try:
