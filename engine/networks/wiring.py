@@ -109,7 +109,10 @@ class Wirer:
             raise translate(error, "cannot change the container's network") from error
 
     def mend(self, namespace: Path, wirings: Sequence[Wiring], routes: Sequence[tuple[Address, Address]]) -> None:
-        """Give a running container what of these interfaces and default routes it lacks."""
+        """Give a running container what of these interfaces and default routes it lacks.
+
+        Default routes that it has are left alone: its own processes may have made them.
+        """
         try:
             fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -119,7 +122,9 @@ class Wirer:
                         if wiring.addresses and wiring.addresses[0].ip not in present:
                             named = replace(wiring, name=_free_name(inner, wiring.name), gateways=())
                             self._wire(fd, named, inner)
-                    _set_routes(inner, routes)
+                    there = {route.version for route, _ in inner.routes() if route.prefixlen == 0}
+                    lacking = [(own, gateway) for own, gateway in routes if gateway.version not in there]
+                    _add_routes(inner, lacking)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -211,18 +216,19 @@ def _free_name(inner: netlink.NetlinkSocket, wanted: str) -> str:
 
 def _set_routes(inner: netlink.NetlinkSocket, routes: Sequence[tuple[Address, Address]]) -> None:
     """Make the default routes exactly these: (address that tells the interface, gateway)."""
-    found = {address.ip: index for index, address in inner.addresses()}
     for version in (4, 6):
         mine = [(own, gateway) for own, gateway in routes if gateway.version == version]
-        if not mine:
+        if not mine or version == 6:  # where replacing adds a further hop
             with suppress(OSError):
                 inner.request(netlink.build_no_default_route(version))
-        for own, gateway in mine:
-            if version == 6:  # replacing adds a further hop
-                with suppress(OSError):
-                    inner.request(netlink.build_no_default_route(version))
-            if own in found:
-                inner.request(netlink.build_default_route(found[own], gateway))
+        _add_routes(inner, mine)
+
+
+def _add_routes(inner: netlink.NetlinkSocket, routes: Sequence[tuple[Address, Address]]) -> None:
+    found = {address.ip: index for index, address in inner.addresses()} if routes else {}
+    for own, gateway in routes:
+        if own in found:
+            inner.request(netlink.build_default_route(found[own], gateway))
 
 
 def _index_of(inner: netlink.NetlinkSocket, address: Address) -> int:
