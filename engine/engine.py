@@ -294,7 +294,7 @@ class Engine:
 
     def _remap(self, config: EngineConfig, index: ContainerIndex) -> Remapping | None:
         """Return what shows containers their files under ``userns-remap``."""
-        mapping = read_map(config.userns_remap) if config.userns_remap else None
+        mapping = read_map(config.userns_remap, makes_default=True) if config.userns_remap else None
         if mapping is None:
             forget_remapping(config.exec_root)
             return None

@@ -135,7 +135,7 @@ def check_files(config: EngineConfig) -> None:
             raise ConfigError(f"runtimes: {name}: {setting.path} is not there or cannot be run")
     if config.init_path is not None and not os.access(config.init_path, os.X_OK):
         raise ConfigError(f"init-path: {config.init_path} is not there or cannot be run")
-    if config.userns_remap:
+    if config.userns_remap.partition(":")[0] not in ("", "default"):  # the engine makes the default's user
         try:
             read_map(config.userns_remap)
         except PortsideError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from engine.runtime import syscalls
 
 _SUBUID, _SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 _DEFAULT_USER = "dockremap"
+_FIRST_FREE, _DEFAULT_COUNT = 100000, 65536
 _UNSHARE = ("/usr/bin/unshare", "--user", "--net", "/bin/sh", "-c", "echo; exec cat")
 
 
@@ -45,11 +47,14 @@ class IdMap:
         return self.uids[0].outside, self.gids[0].outside
 
 
-def read_map(asked: str) -> IdMap | None:
+def read_map(asked: str, *, makes_default: bool = False) -> IdMap | None:
     """Return the mapping of ``userns-remap`` (default, user, user:group; names or numbers), None for root itself.
 
-    Raises InvalidArgument with moby's texts.
+    ``makes_default`` makes the user that ``default`` stands for, and its ranges, as dockerd does, where they are not
+    there. Raises InvalidArgument with moby's texts.
     """
+    if makes_default and asked.partition(":")[0] == "default":
+        _make_default()
     user, group = _names(asked)
     if user == "root":
         return None
@@ -62,6 +67,33 @@ def read_map(asked: str) -> IdMap | None:
                 hint=f"add a line such as {name}:100000:65536 to /etc/sub{kind}",
             )
     return IdMap(uids, gids)
+
+
+def _make_default() -> None:
+    if _uid_of(_DEFAULT_USER) is None:
+        command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", _DEFAULT_USER]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            failure = done.stderr.strip() if done.returncode else ""
+        except (OSError, subprocess.TimeoutExpired) as error:
+            failure = str(error)
+        if failure:
+            raise InvalidArgument(f'Error during "{_DEFAULT_USER}" user creation: {failure}')
+    for path in (_SUBUID, _SUBGID):
+        text = path.read_text() if path.exists() else ""
+        if not _ranges(text, _DEFAULT_USER, None):
+            line = f"{_DEFAULT_USER}:{free_start(text)}:{_DEFAULT_COUNT}\n"
+            path.write_text(text + ("" if text.endswith("\n") or not text else "\n") + line)
+
+
+def free_start(text: str) -> int:
+    """Return the first ID behind all ranges of subuid or subgid, and not among those of users."""
+    ends = [_FIRST_FREE]
+    for line in text.splitlines():
+        words = line.strip().split(":")
+        if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
+            ends.append(int(words[1]) + int(words[2]))
+    return max(ends)
 
 
 def _names(asked: str) -> tuple[str, str]:

@@ -57,8 +57,20 @@ def test_what_is_refused(files: tuple[Path, Path], asked: str, text: str) -> Non
     assert text in raised.value.message
 
 
-def test_the_default_user_must_exist(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_user_gets_a_free_range(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usernamespaces, "_uid_of", lambda name: 500)
+    monkeypatch.setattr(usernamespaces, "_gid_of", lambda name: 501)
+    files[0].write_text("somebody:100000:65536\nother:300000:1")
+    mapping = IdMap((IdRange(0, 300001, 65536),), (IdRange(0, 100000, 65536),))
+    for _ in range(2):  # it keeps them
+        assert read_map("default", makes_default=True) == mapping
+    assert files[0].read_text() == "somebody:100000:65536\nother:300000:1\ndockremap:300001:65536\n"
+
+
+def test_a_default_user_that_cannot_be_made(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usernamespaces, "_uid_of", lambda name: None)
-    with pytest.raises(InvalidArgument, match="dockremap") as raised:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InvalidArgument, match='Error during "dockremap" user creation'):
+        read_map("default", makes_default=True)
+    with pytest.raises(InvalidArgument, match="dockremap"):
         read_map("default")
-    assert raised.value.hint == "useradd --system dockremap"
