@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -115,37 +115,30 @@ class ImageArchives:
 
     async def save(
         self, images: list[tuple[ImageRecord, list[Reference]]], *, is_whole: bool = True
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield one tar with images: OCI layout and Docker's manifest.json over the same blobs.
 
-        ``is_whole`` adds the other images of their indexes that are here, and the attestations.
+        ``is_whole`` adds the other images of their indexes that are here, and the attestations. To be closed
+        (``aclosing``) by who may leave before its end: it holds a file.
         """
         async with tidy():
-            async for block in self._save(images, is_whole=is_whole):
-                yield block
-
-    async def _save(self, images: list[tuple[ImageRecord, list[Reference]]], *, is_whole: bool) -> AsyncIterator[bytes]:
-        content = _Content(self._images)
-        for record, references in images:
-            await content.add(record, references, is_whole=is_whole)
-        for digest in sorted(set(content.small) | set(content.large)):
-            if digest in content.small:
-                yield tar_member(blob_name(digest), content.small[digest])
-            else:
-                async for block in self._blob(digest, content.large[digest]):
-                    yield block
-        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": content.index}
-        yield tar_member("index.json", msgspec.json.encode(index))
-        yield tar_member("manifest.json", msgspec.json.encode(content.entries))
-        yield tar_member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-        yield bytes(1024)
-
-    async def _blob(self, digest: str, size: int) -> AsyncIterator[bytes]:
-        yield tar_head(blob_name(digest), size)
-        with self._images.blobs.path(digest).open("rb") as file:
-            while block := await asyncio.to_thread(file.read, 1 << 20):
-                yield block
-        yield bytes(-size % 512)
+            content = _Content(self._images)
+            for record, references in images:
+                await content.add(record, references, is_whole=is_whole)
+            for digest in sorted(set(content.small) | set(content.large)):
+                if digest in content.small:
+                    yield tar_member(blob_name(digest), content.small[digest])
+                    continue
+                yield tar_head(blob_name(digest), content.large[digest])
+                with self._images.blobs.path(digest).open("rb") as file:
+                    while block := await asyncio.to_thread(file.read, 1 << 20):
+                        yield block
+                yield bytes(-content.large[digest] % 512)
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": content.index}
+            yield tar_member("index.json", msgspec.json.encode(index))
+            yield tar_member("manifest.json", msgspec.json.encode(content.entries))
+            yield tar_member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+            yield bytes(1024)
 
 
 class _Content:

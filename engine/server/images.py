@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -230,8 +231,9 @@ class ImagesApi:
             images = self._archives.plan(names, platform)
             response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
             await response.prepare(request)
-            async for block in self._archives.save(images, is_whole=not platform):
-                await response.write(block)
+            async with aclosing(self._archives.save(images, is_whole=not platform)) as blocks:
+                async for block in blocks:
+                    await response.write(block)
         await response.write_eof()
         for record, _ in images:
             self._images.publish("save", record.id, record.id)

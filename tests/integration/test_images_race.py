@@ -8,6 +8,7 @@ import os
 import tarfile
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,30 @@ async def test_an_image_that_is_being_saved_stays_until_it_is_sent(world: Images
         while world.content() != (0, 0):  # noqa: ASYNC110 - the deletion follows the answer
             await asyncio.sleep(0.01)
     assert world.leftovers() == []
+
+
+async def test_a_client_that_leaves_in_the_middle_of_a_save_leaves_no_file_open(world: ImagesWorld) -> None:
+    layers = [tar_of([("big", os.urandom(20_000_000))])]
+    await world.load(image_archive(layers, ["app:1"]))
+    async with world.served() as server:
+        async with (
+            ClientSession(connector=UnixConnector(str(server.socket))) as session,
+            session.get("http://engine/images/app:1/get") as answer,
+        ):
+            await answer.content.readexactly(100_000)
+            assert _open_blobs(world) == 1
+            answer.close()
+        async with asyncio.timeout(10):
+            while _open_blobs(world):  # noqa: ASYNC110 - the end of a request has no event here
+                await asyncio.sleep(0.01)
+        await world.remover.remove("app:1")
+    assert world.content() == (0, 0)
+
+
+def _open_blobs(world: ImagesWorld) -> int:
+    """Return how many blobs this process has open."""
+    links = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(str(entry.readlink()))
+    return sum(link.startswith(str(world.folder / "blobs")) for link in links)
