@@ -53,17 +53,16 @@ class Context:
         self.ignored: list[str] = []  # the patterns of .dockerignore, once the Dockerfile was read
 
     @property
-    def sums(self) -> dict[bytes, str]:
-        """The digests by path (blocking at the first use)."""
-        if self._sums is None:
+    def sums(self) -> dict[bytes, str] | None:
+        """The digests by path, None for a context that was no archive (blocking at the first use)."""
+        if self._sums is None and (self.folder / "sums").exists():
             self._sums = {}
-            with suppress(FileNotFoundError):
-                for item in (self.folder / "sums").read_bytes().split(b"\0"):
-                    digest, _, name = item.partition(b" ")
-                    if digest == GONE:
-                        self._sums.pop(name, None)
-                    else:
-                        self._sums[name] = digest.decode()
+            for item in (self.folder / "sums").read_bytes().split(b"\0"):
+                digest, _, name = item.partition(b" ")
+                if digest == GONE:
+                    self._sums.pop(name, None)
+                elif digest:
+                    self._sums[name] = digest.decode()
         return self._sums
 
     def dockerfile(self, name: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class KeptContexts:
         """Move a context here; return the ID by which a client may send changes of it, "" when it cannot be kept."""
         place = self._place(key)
         identifier = secrets.token_hex(16)
-        lines = [digest.encode() + b" " + name for name, digest in context.sums.items() if name or digest]
+        lines = [digest.encode() + b" " + name for name, digest in (context.sums or {}).items()]
         (context.folder / "sums").write_bytes(b"".join(line + b"\0" for line in lines))
         (context.folder / "id").write_text(identifier)
         self._drop(place)

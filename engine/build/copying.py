@@ -283,7 +283,7 @@ async def _unpack(plan: Plan, archive: Path, writer: LayerWriter, workspace: Wor
         raise InvalidArgument(f"{archive.name}: {error.message}") from error
 
     def place() -> None:
-        explicit = set(unpacked.sums)
+        explicit = set(unpacked.sums or ())
         target = writer.resolve(plan.destination)
         writer.make_folders(target, Look(0, 0))
         writer.put_tree(unpacked.root, target, Look(latest_ns=latest_ns), None, explicit)

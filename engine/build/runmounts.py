@@ -67,7 +67,7 @@ async def mount_inputs(mounts: list[BuildMount], state: State, build: Build, res
             if mount.origin:
                 origin = await resolve(mount.origin)
                 view = await build.workspace.view(origin)
-                root, sums = view or build.workspace.place("none"), None  # type: ignore[assignment]
+                root, sums = view or build.workspace.place("none"), None
                 if view is None:
                     await asyncio.to_thread(root.mkdir, 0o755)
             try:

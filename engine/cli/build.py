@@ -38,7 +38,7 @@ _MAX_STDIN = 512 << 20
 
 async def run_build(session: Session, parsed: Parsed) -> int:
     """Build an image of a folder, of an archive on standard input, or of what a URL names."""
-    _check_progress(parsed)
+    _check_flags(parsed)
     source = _Source(session, parsed)
     await source.open()
     query, repeated = _query(parsed, source)
@@ -95,8 +95,14 @@ def _show_warnings(session: Session, parsed: Parsed, result: _Result) -> None:
         session.err(f" - {item.rule}: {item.message} (line {item.line})")
 
 
-def _check_progress(parsed: Parsed) -> None:
-    """Raise CommandError for a kind of progress that there is not."""
+def _check_flags(parsed: Parsed) -> None:
+    """Raise CommandError for what there is not: a kind of progress, an output besides an image."""
+    for item in parsed.items("output"):
+        if item not in ("type=image", "type=docker"):
+            raise CommandError(
+                f"--output {item} is not supported yet: a build makes an image",
+                hint="then portside save -o FILE IMAGE writes an archive, portside cp copies files out of a container",
+            )
     if parsed.text("progress") not in ("", *_PROGRESS):
         raise CommandError(f"invalid progress mode {parsed.text('progress')}: one of {', '.join(_PROGRESS)}")
 
@@ -417,6 +423,7 @@ _FLAGS = (
     Flag("metadata-file", kind="string", usage="Write what is known of the result to this file"),
     Flag("network", kind="string", usage="Network of the steps", default="default"),
     Flag("no-cache", usage="Use no cached step"),
+    Flag("output", "o", "stringArray", "What is made: an image (type=docker)", is_hidden=True),
     Flag("platform", kind="string", usage="Platform of the image (linux/arm64)"),
     Flag("progress", kind="string", usage="How progress is shown: auto, plain, tty, json, quiet"),
     Flag("pull", usage="Always ask the registry for newer base images"),

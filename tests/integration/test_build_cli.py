@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,3 +236,55 @@ def test_interrupt_leaves_nothing(engine: EngineProcess, folder: Path) -> None:
         time.sleep(0.02)
     _, records = engine.api("GET", "/builds/json")
     assert records[0]["Status"] == "canceled"
+
+
+@pytest.mark.skipif(not Path("/usr/lib/git-core/git-daemon").exists(), reason="git has no daemon here")
+def test_git_contexts(engine: EngineProcess, tmp_path: Path) -> None:
+    """A repository as context: its default branch, a tag, a folder in it; what is none is told."""
+    repository = tmp_path / "repositories" / "project"
+    (repository / "sub").mkdir(parents=True)
+
+    def git(*words: str) -> None:
+        identity = ("-c", "user.name=x", "-c", "user.email=x@x")
+        subprocess.run(["git", *identity, *words], cwd=repository, check=True, capture_output=True)
+
+    git("init", "-q")
+    (repository / "Dockerfile").write_text("FROM busybox\nCOPY f /c/\n")
+    (repository / "f").write_text("first")
+    (repository / "sub/Dockerfile").write_text("FROM busybox\nCOPY g /c/\n")
+    (repository / "sub/g").write_text("in a folder")
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    git("tag", "v1")
+    (repository / "f").write_text("second")
+    git("commit", "-qam", "two")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["git", "daemon", "--export-all", f"--base-path={repository.parent}", "--listen=127.0.0.1"]
+    with subprocess.Popen([*command, f"--port={port}", "--reuseaddr"], stderr=subprocess.DEVNULL) as daemon:
+        try:
+            url = f"git://127.0.0.1:{port}/project/.git"
+            _wait_for_port(port)
+            for fragment, files in (
+                ("", {"./f": "second"}),
+                ("#v1", {"./f": "first"}),
+                ("#:sub", {"./g": "in a folder"}),
+            ):
+                portside(engine, "build", "--network", "none", "-t", "x", f"{url}{fragment}")
+                assert listed(engine) == files
+            for fragment in ("#nothing", "#--upload-pack=x", "#:../.."):
+                assert portside(engine, "build", f"{url}{fragment}", check=False).returncode == 1
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
