@@ -258,6 +258,37 @@ def test_a_client_that_goes_ends_the_push(own_engine: EngineProcess, registry: D
     engine.docker("rmi", name)
 
 
+def test_a_kill_in_the_middle_leaves_the_image(own_engine: EngineProcess, registry: DebianRegistry) -> None:
+    engine = own_engine
+    script = "head -c 60000000 /dev/urandom > /big; md5sum /big > /sum"
+    engine.docker("run", "--name", "origin", "--network", "none", "busybox", "sh", "-c", script)
+    for after in (1, 200_000, 20_000_000):
+        with CuttingProxy(registry.port, hold_after=after) as proxy:
+            name = f"127.0.0.1:{proxy.port}/killed:{after}"
+            engine.docker("commit", "origin", name)  # a layer without a blob: it is packed while it is sent
+            client = threading.Thread(target=_push_quietly, args=(engine, name))
+            client.start()
+            assert proxy.holding.wait(20)
+            engine.kill()
+            client.join()
+        engine.start()
+        assert list((engine.data_root / "ingest").iterdir()) == []
+        direct = f"{registry.host}/killed:{after}"
+        engine.docker("tag", name, direct)
+        engine.docker("push", direct)
+        engine.docker("rmi", name, direct)
+        engine.docker("pull", direct)
+        shown = engine.docker("run", "--rm", "--network", "none", direct, "md5sum", "-c", "/sum").stdout
+        assert shown == "/big: OK\n"
+        engine.docker("rmi", direct)
+    engine.docker("rm", "origin")
+
+
+def _push_quietly(engine: EngineProcess, name: str) -> None:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        pushed(engine, name)
+
+
 def test_distribution_inspect(engine: EngineProcess, registry: DebianRegistry) -> None:
     name = f"{registry.host}/looked/at:1"
     engine.docker("tag", "busybox", name)
