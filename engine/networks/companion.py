@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import Internal, Unavailable
+from engine.runtime import syscalls
 
 _REAP_S = 0.2
 _DEATH_S = 2.0
@@ -28,14 +29,25 @@ class Companion:
     """The way to one such process. All calls are from the loop's thread and none blocks but its start."""
 
     def __init__(
-        self, folder: Path, name: str, program: str, hear: Callable[[bytes], None], lost: Callable[[], None]
+        self,
+        folder: Path,
+        name: str,
+        program: str,
+        hear: Callable[[bytes], None],
+        lost: Callable[[], None],
+        *,
+        slice_ns: int = 0,
     ) -> None:
-        """``folder/name`` is the socket, ``program`` a script; ``hear`` gets packets, ``lost`` its death."""
+        """``folder/name`` is the socket, ``program`` a script; ``hear`` gets packets, ``lost`` its death.
+
+        ``slice_ns`` makes its turns on the processor short, so that on a busy machine they come sooner.
+        """
         self._folder = folder
         self._name = name
         self._program = program
         self._hear = hear
         self._lost = lost
+        self._slice_ns = slice_ns
         self._control: socket.socket | None = None
         self._pid = 0
         self._queue: deque[tuple[bytes, list[socket.socket]]] = deque()
@@ -106,6 +118,9 @@ class Companion:
             os.close(null)
             os.close(folder)
             listener.close()
+        if self._slice_ns:
+            with suppress(OSError):  # it serves all the same
+                syscalls.set_time_slice(self._pid, self._slice_ns)
 
     def send(self, data: bytes, sockets: Sequence[socket.socket] = ()) -> None:
         """Send a packet, with sockets that are closed here once they are on their way; dropped with no process."""

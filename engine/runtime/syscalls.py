@@ -1,4 +1,5 @@
-"""System calls that Python does not have: mount, umount2, mount_setattr, unshare, setns, syncfs, prctl.
+"""System calls that Python does not have: mount, umount2, mount_setattr, unshare, setns, syncfs, prctl,
+sched_setattr.
 
 Each raises OSError with the path it was about; the callers translate. Knows no container.
 """
