@@ -61,8 +61,9 @@ def killed_engine(folder: Path, boxes: list[int]) -> Iterator[int]:
     try:
         yield left
     finally:
-        with suppress(ProcessLookupError):
-            os.kill(left, signal.SIGKILL)
+        for pid in {left, process_behind(folder, maker=child.pid)} - {0, os.getpid()}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def wanted(boxes: Mapping[str, int], suffix: str = "") -> dict[str, RunningNames]:
