@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,18 +22,15 @@ from engine.build.context import Context, receive_context
 from engine.build.contexts import KeptContexts
 from engine.build.dockerfile.arguments import BuildArguments, platform_arguments
 from engine.build.dockerfile.checks import check
-from engine.build.dockerfile.errors import DockerfileError
-from engine.build.dockerfile.instructions import Copy, Label, Run
-from engine.build.dockerfile.mounts import BuildMount, parse_mount
 from engine.build.dockerfile.parse import Dockerfile, parse_dockerfile
-from engine.build.dockerfile.words import Lexer
+from engine.build.graph import StageGraph, add_labels, target_of
 from engine.build.interfaces import Progress, Pulls
 from engine.build.options import BuildOptions
-from engine.build.output import BuildOutput, Channel
+from engine.build.output import BuildOutput
 from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, sweep_cache_mounts, wanted
 from engine.build.records import BuildRecords, begin_record, end_record
 from engine.build.runner import StepRunner
-from engine.build.stage import StageBuilder, short
+from engine.build.stage import short
 from engine.build.state import State, begin
 from engine.build.workspace import Workspace
 from engine.containers.paths import ContainerPaths
@@ -134,14 +131,14 @@ class Builder:
         dockerfile = parse_dockerfile(text, name)
         if not dockerfile.stages:
             raise Internal("No image was generated. Is your Dockerfile empty?")
-        target = _target(dockerfile, options.target)
+        target = target_of(dockerfile, options.target)
         notices = check(text, dockerfile, context.ignored)
         if options.is_detailed:
             for item in notices:
                 await send({"warning": {"rule": item.rule, "message": item.message, "line": item.line}})
         if options.is_check:
             return ""
-        _add_labels(dockerfile, target, options)
+        add_labels(dockerfile, target, options)
         platform = _platform(options.platform, self._host)
         arguments = BuildArguments(options.arguments, platform_arguments(*platform, options.target))
         async with self._images.working():
@@ -162,7 +159,7 @@ class Builder:
         hidden = [value.decode(errors="replace").strip() for value in options.secrets.values()]
         output = BuildOutput(send, is_detailed=options.is_detailed, hidden=hidden)
         committer = Committer(self.cache)
-        run = _Run(self, options, dockerfile, output)
+        run = StageGraph(self, options, dockerfile, output)
         run.build = Build(
             options=options,
             dockerfile=dockerfile,
@@ -327,172 +324,6 @@ class Builder:
         if state is None:
             raise NotFound(f"No such image: {reference.familiar}")
         return state
-
-
-class _Run:
-    """The stages of one build and what became of them."""
-
-    def __init__(self, builder: Builder, options: BuildOptions, dockerfile: Dockerfile, output: BuildOutput) -> None:
-        self._builder = builder
-        self._options = options
-        self._dockerfile = dockerfile
-        self._output = output
-        self.build: Build
-        self._channels: dict[int, Channel] = {}
-        self._numbers: dict[int, int] = {}
-        self._stages: dict[int, asyncio.Task[State]] = {}
-        self._pulling: dict[tuple[str, str], asyncio.Future[State]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
-
-    async def run(self, target: int) -> State:
-        """Build the stages that ``target`` needs."""
-        arguments = self.build.arguments
-        first = self._output.channel()
-        warnings = [item.message for item in self._dockerfile.notices]
-        if warnings:
-            warnings.append("Empty continuation lines will become errors in a future release.")
-            text = "".join(f"[WARNING]: {item}\n" for item in warnings)
-            await first.text(f"\x1b[91m{text}\x1b[0m")
-        needed = _needed(self._dockerfile, target, arguments)
-        self.build.total = len(self._dockerfile.arguments) + sum(
-            1 + len(self._dockerfile.stages[index].instructions) for index in needed
-        )
-        lexer = Lexer(escape=self._dockerfile.escape)
-        for number, item in enumerate(self._dockerfile.arguments, 1):
-            await first.text(f"Step {number}/{self.build.total} : {item.code}")
-            await first.text("\n")
-            expanded = item.expanded(lambda word: lexer.expand(word, arguments.global_values()))
-            for name, default in expanded.pairs:
-                arguments.declare_global(name, default)
-        await first.end()
-        number = len(self._dockerfile.arguments) + 1
-        for index in needed:
-            self._channels[index] = self._output.channel()
-            self._numbers[index] = number
-            number += 1 + len(self._dockerfile.stages[index].instructions)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                for index in needed:
-                    self._start(index)
-                return await asyncio.shield(self._stages[target])
-        except BaseExceptionGroup as group:
-            await self._output.flush()
-            raise _first(group) from group
-
-    def _start(self, index: int) -> asyncio.Task[State]:
-        if index not in self._stages:
-            if self._tasks is None:
-                raise Internal("a stage was asked for before the build began")
-            if index not in self._channels:  # only a trigger of an image asks for it
-                self._channels[index] = self._output.channel()
-                self._numbers[index] = 0
-            self._stages[index] = self._tasks.create_task(self._stage(index))
-        return self._stages[index]
-
-    async def _stage(self, index: int) -> State:
-        channel = self._channels[index]
-        stage = self._dockerfile.stages[index]
-        state = await StageBuilder(self.build, stage, index, self._numbers[index], channel).run()
-        await channel.end()
-        return state
-
-    async def stage(self, index: int) -> State:
-        """Return what a stage becomes."""
-        return await asyncio.shield(self._start(index))
-
-    async def resolve(self, name: str, platform: str, send: Callable[[dict[str, Any]], Awaitable[None]]) -> State:
-        """Return the state that an image is; stages that begin with the same image pull it once."""
-        key = (name, platform)
-        found = self._pulling.get(key)
-        if found is None:
-            found = self._pulling[key] = asyncio.ensure_future(
-                self._builder.resolve(name, platform, self._options, send)
-            )
-        try:
-            return await asyncio.shield(found)
-        except asyncio.CancelledError:
-            found.cancel()
-            await asyncio.gather(found, return_exceptions=True)
-            raise
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error)
-        if isinstance(error, PortsideError):
-            return error
-    return group.exceptions[0]
-
-
-def _target(dockerfile: Dockerfile, name: str) -> int:
-    """Return the number of the stage to be built; raises InvalidArgument with moby's texts."""
-    names = [stage.name for stage in dockerfile.stages]
-    for index, stage in enumerate(dockerfile.stages):
-        if stage.name and stage.name in names[:index]:
-            raise DockerfileError(f"{stage.name} stage name already used", stage.start_line, stage.end_line)
-    if not name:
-        return len(names) - 1
-    if name.lower() in names:
-        return names.index(name.lower())
-    if name.isascii() and name.isdigit() and int(name[:9]) < len(names):
-        return int(name)
-    known = ", ".join(item for item in names if item)
-    raise InvalidArgument(f'target stage "{name}" could not be found', hint=f"the stages are: {known}" if known else "")
-
-
-def _add_labels(dockerfile: Dockerfile, target: int, options: BuildOptions) -> None:
-    stage = dockerfile.stages[target]
-    labels = [
-        Label(keyword="LABEL", code=f"LABEL {name}={value}", pairs=[(name, value)], is_literal=True)
-        for name, value in sorted(options.labels.items())
-    ]
-    dockerfile.stages[target] = replace(stage, instructions=[*stage.instructions, *labels])
-
-
-def _needed(dockerfile: Dockerfile, target: int, arguments: BuildArguments) -> list[int]:
-    """Return the numbers of the stages that one needs, its own too, in the order of the file."""
-    scratch = BuildArguments(arguments.given, arguments.predefined)
-    lexer = Lexer(escape=dockerfile.escape)
-    for item in dockerfile.arguments:
-        for name, default in item.pairs:
-            scratch.declare_global(name, default)
-    found: set[int] = set()
-    waiting = [target]
-    while waiting:
-        index = waiting.pop()
-        if index in found:
-            continue
-        found.add(index)
-        stage = dockerfile.stages[index]
-        names = [_quiet(lexer, stage.base, scratch.global_values())]
-        for instruction in stage.instructions:
-            if isinstance(instruction, Copy):
-                names.append(instruction.origin)
-            elif isinstance(instruction, Run):
-                names += [_mount_origin(text) for text in instruction.mounts]
-        for position, name in enumerate(names):
-            earlier = [number for number in range(index) if dockerfile.stages[number].name == name.lower() != ""]
-            if earlier:
-                waiting.append(earlier[-1])
-            elif position and name.isascii() and name.isdigit() and int(name[:9]) < index:
-                waiting.append(int(name))
-    return sorted(found)
-
-
-def _quiet(lexer: Lexer, text: str, values: dict[str, str]) -> str:
-    try:
-        return lexer.expand(text, values)
-    except DockerfileError:
-        return ""  # told when the stage begins
-
-
-def _mount_origin(text: str) -> str:
-    try:
-        return parse_mount(text, str).origin
-    except DockerfileError:
-        return BuildMount().origin
 
 
 def _platform(platform: str, host: Host) -> tuple[str, str, str]:

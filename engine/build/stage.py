@@ -15,6 +15,7 @@ from msgspec import UNSET
 from engine.build import history
 from engine.build.build import Build, StepError, StepRecord
 from engine.build.cache import CacheRecord, key_of
+from engine.build.configure import configure
 from engine.build.copying import Origin, Plan, perform, plan_copy
 from engine.build.dockerfile import instructions as ins
 from engine.build.dockerfile.arguments import StageArguments
@@ -25,13 +26,11 @@ from engine.build.dockerfile.parse import parse_trigger
 from engine.build.dockerfile.words import Lexer
 from engine.build.leftovers import remove_mount_points
 from engine.build.output import Channel
-from engine.build.ports import parse_ports
 from engine.build.runmounts import mount_inputs, prepared_mounts
 from engine.build.runner import Command, Finished
 from engine.build.state import State, with_default_path
 from engine.build.transfer import LayerWriter, Look, limit_times
-from engine.containers.signals import parse_signal
-from engine.errors import Forbidden, Internal, InvalidArgument, PortsideError
+from engine.errors import Forbidden, InvalidArgument, PortsideError
 from engine.images.layers import LayerRecord
 from engine.model.base import given
 from engine.model.container import HealthConfig
@@ -183,61 +182,8 @@ class StageBuilder:
             words = given(before.test, [])
             if words and words[0] != "NONE":
                 await self._channel.line(f"Note: overriding previous HEALTHCHECK: {history.plain_list(words)}")
-        changed, comment = self._configure(state, instruction, variables)
+        changed, comment = configure(state, instruction, variables, self._arguments, self._lexer)
         return await self._configured(state, changed, comment)
-
-    def _configure(self, state: State, instruction: ins.Instruction, variables: dict[str, str]) -> tuple[State, str]:
-        """Return the changed state of an instruction that touches no file, and its history's comment."""
-        config = state.config
-        if isinstance(instruction, ins.Env):
-            env = state.environment | dict(instruction.pairs)
-            shown = "".join(f" {name}={value}" for name, value in instruction.pairs)
-            return state.changed(env=[f"{name}={value}" for name, value in env.items()]), f"ENV{shown}"
-        if isinstance(instruction, ins.Label):
-            labels = given(config.labels, {}) | dict(instruction.pairs)
-            shown = "".join(f" {name}={value}" for name, value in instruction.pairs)
-            return state.changed(labels=labels), f"LABEL{shown}"
-        if isinstance(instruction, ins.Arg):
-            for name, default in instruction.pairs:
-                self._arguments.declare(name, default)
-            shown = " ".join(name if value is None else f"{name}={value}" for name, value in instruction.pairs)
-            return state.changed(), f"ARG {shown}"
-        if isinstance(instruction, ins.Cmd):
-            words = instruction.argv(state.shell)
-            changed = state.changed(cmd=words)
-            return replace(changed, has_command=bool(words)), f"CMD {history.quoted_list(words)}"
-        if isinstance(instruction, ins.Entrypoint):
-            words = instruction.argv(state.shell)
-            cmd = config.cmd if state.has_command else UNSET
-            changed = state.changed(entrypoint=words or UNSET, cmd=cmd)
-            return changed, f"ENTRYPOINT {history.quoted_list(words)}"
-        if isinstance(instruction, ins.Healthcheck):
-            return state.changed(healthcheck=_health(instruction.health)), (
-                f"HEALTHCHECK {history.health(instruction.health)}"
-            )
-        if isinstance(instruction, ins.Expose):
-            words = [word for port in instruction.ports for word in self._lexer.split(port, variables)]
-            ports = given(config.exposed_ports, {}) | {port: {} for port in parse_ports(words)}
-            return state.changed(exposed_ports=ports), f"EXPOSE {' '.join(words)}"
-        if isinstance(instruction, ins.Volume):
-            volumes = given(config.volumes, {}) | {place: {} for place in instruction.places}
-            return state.changed(volumes=volumes), f"VOLUME {history.plain_list(instruction.places)}"
-        if isinstance(instruction, ins.Shell):
-            return state.changed(shell=instruction.words), f"SHELL {history.plain_list(instruction.words)}"
-        return self._configure_one(state, instruction)
-
-    def _configure_one(self, state: State, instruction: ins.Instruction) -> tuple[State, str]:
-        if isinstance(instruction, ins.User):
-            return state.changed(user=instruction.value), f"USER {instruction.value}"
-        if isinstance(instruction, ins.StopSignal):
-            parse_signal(instruction.value)
-            return state.changed(stop_signal=instruction.value), f"STOPSIGNAL {instruction.value}"
-        if isinstance(instruction, ins.Maintainer):
-            return replace(state, author=instruction.value, cached={}), f"MAINTAINER {instruction.value}"
-        if isinstance(instruction, ins.OnBuild):
-            triggers = [*given(state.config.on_build, []), instruction.value]
-            return state.changed(on_build=triggers), f"ONBUILD {instruction.value}"
-        raise Internal(f"unsupported command type: {type(instruction).__name__}")
 
     async def _configured(self, state: State, changed: State, comment: str) -> State:
         created_by = history.nothing(changed.shell, comment)
@@ -485,11 +431,6 @@ def _identity(state: State) -> str:
 
 def _flat(inputs: dict[str, str]) -> list[str]:
     return [part for name, value in sorted(inputs.items()) if name != "step" for part in (name, value)]
-
-
-def _health(check: ins.Health) -> HealthConfig:
-    numbers = ("interval", "timeout", "start_period", "start_interval", "retries")
-    return HealthConfig(test=check.test, **{name: getattr(check, name) or UNSET for name in numbers})
 
 
 def _command_of(instruction: ins.Run, state: State) -> tuple[str, list[str]]:
