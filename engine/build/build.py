@@ -81,6 +81,7 @@ class Build:
     total: int = 0
     mounts_root: Path = Path()  # where cache mounts lie
     has_sources: bool = False
+    before_failure: State | None = None  # what the first step that failed began with
 
     async def script(self, text: str, name: str) -> MountRecord:
         """Return the mount that brings a script of a RUN into its container."""

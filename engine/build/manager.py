@@ -188,6 +188,8 @@ class Builder:
         except BaseException as error:
             record.status = "canceled" if isinstance(error, asyncio.CancelledError) else "error"
             record.error = error.message if isinstance(error, PortsideError) else str(error)
+            if isinstance(error, PortsideError):
+                await self._keep_for_debugging(run.build, output)
             raise
         finally:
             committer.finish()
@@ -195,6 +197,15 @@ class Builder:
             self.records.add(end_record(record, run.build.steps, output.log.text))
         await self._tell(output, arguments, image_id, options)
         return image_id
+
+    async def _keep_for_debugging(self, build: Build, output: BuildOutput) -> None:
+        """Make an image of what the step that failed began with, for who wants to look around in it."""
+        state = build.before_failure
+        if not build.options.is_debug or state is None or not state.layers:
+            return
+        record, _ = await self._images.add(state.file, list(state.layers), [])
+        shell = ["/bin/sh"] if state.shell[:1] == ["/bin/sh"] else state.shell[:1]
+        await output.send({"debug": {"image": record.id, "shell": shell}})
 
     async def _tell(self, output: BuildOutput, arguments: BuildArguments, image_id: str, options: BuildOptions) -> None:
         unused = arguments.unused()

@@ -46,4 +46,5 @@ class BuildOptions:
     agents: Mapping[str, str] = field(default_factory=dict)
     is_detailed: bool = False  # a client of ours asks: what becomes of each step, and why it is built anew
     is_check: bool = False  # say what the build checks find, and build nothing
+    is_debug: bool = False  # keep what a step that fails began with as an image without a name
     id: str = ""

@@ -57,6 +57,7 @@ class StageBuilder:
         self._arguments: StageArguments = build.arguments.stage()
         self._lexer = Lexer(escape=build.dockerfile.escape)
         self._record = StepRecord(0, "")
+        self._before: State | None = None
 
     async def run(self) -> State:
         """Build it; raises what failed, with the step's line in a DockerfileError or as ``line``."""
@@ -65,6 +66,7 @@ class StageBuilder:
         state = await self._guarded(stage, self._base())
         await self._end(state)
         for instruction in stage.instructions:
+            self._before = state
             await self._begin(instruction)
             state = await self._guarded(instruction, self._step(state, instruction))
             await self._end(state)
@@ -105,6 +107,7 @@ class StageBuilder:
         except PortsideError as error:
             self._record.ended_ns = time.time_ns()
             self._record.error = error.message
+            self._build.before_failure = self._build.before_failure or self._before
             await self._channel.event(state="failed", error=error.message, why=self._record.why)
             if isinstance(error, DockerfileError):
                 raise error.at(instruction.start_line, instruction.end_line) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from engine.cli.filters import parse_filters
 from engine.cli.flags import Flag, Parsed
 from engine.cli.limit_values import parse_memory_swap, parse_ulimit
 from engine.cli.quantities import human_size
-from engine.client.build import BuildError, BuildMessage, BuildWarning, StepEvent
+from engine.client.build import BuildDebug, BuildError, BuildMessage, BuildWarning, StepEvent
 from engine.errors import Conflict, PortsideError
 from engine.wire.references import parse_reference
 
@@ -61,7 +63,7 @@ async def run_build(session: Session, parsed: Parsed) -> int:
             agents=agents,
             context_key=memory.key if memory else "",
             context_base=base,
-            check_only=parsed.on("check"),
+            mode="check" if parsed.on("check") else "debug" if parsed.on("debug") else "1",
         )
 
     try:
@@ -73,7 +75,10 @@ async def run_build(session: Session, parsed: Parsed) -> int:
     display.finish(failed=result.error is not None)
     _show_warnings(session, parsed, result)
     if result.error is not None:
-        raise _failure(result.error, source, parsed, display.steps.failed.event if display.steps.failed else None)
+        failure = _failure(result.error, source, parsed, display.steps.failed.event if display.steps.failed else None)
+        if result.debug is not None:
+            _enter(session, result.debug, failure)
+        raise failure
     if parsed.on("check"):
         if not result.warnings:
             session.out("Check complete, no warnings found.")
@@ -125,9 +130,11 @@ class _Result:
         self.context = ""
         self.error: BuildError | None = None
         self.warnings: list[BuildWarning] = []
+        self.debug: BuildDebug | None = None
 
     def take(self, message: BuildMessage) -> None:
         self.context = message.context or self.context
+        self.debug = message.debug or self.debug
         if message.warning is not None:
             self.warnings.append(message.warning)
         if message.aux and isinstance(message.aux.get("ID"), str):
@@ -229,6 +236,17 @@ def _failure(error: BuildError, source: _Source, parsed: Parsed, step: StepEvent
     return CommandError(f"{shown}ERROR: failed to build: {error.message}", 1, hint=hint)
 
 
+def _enter(session: Session, debug: BuildDebug, failure: CommandError) -> None:
+    """Open a shell in the state before the step that failed; without a terminal say how. Does not come back then."""
+    words = ["run", "--rm", "-it", debug.image.removeprefix("sha256:")[:12], *debug.shell]
+    if not (session.console.is_terminal(STDIN) and session.console.is_terminal(1)):
+        session.err(f"The state before the step: portside {' '.join(words)}")
+        return
+    session.err(f"{failure.message}\nThis is the state before the step; exit ends it.")
+    host = ["--host", str(session.endpoint)]
+    os.execv(sys.executable, [sys.executable, "-m", "engine.cli", *host, *words])
+
+
 def _missing(message: str, local: LocalContext) -> str:
     path = message.rpartition("stat ")[2].partition(": file does not exist")[0]
     pattern = local.why_ignored(path)
@@ -308,6 +326,7 @@ _FLAGS = (
     Flag("cpu-shares", "c", "int", "Weight among all that want the CPU"),
     Flag("cpuset-cpus", kind="string", usage="CPUs to run on (0-3, 0,1)"),
     Flag("cpuset-mems", kind="string", usage="Memory nodes to use (0-3, 0,1)"),
+    Flag("debug", usage="Open a shell in the state before a step that fails"),
     Flag("explain", usage="Say of each step why it was built anew"),
     Flag("file", "f", "string", "The Dockerfile (PATH/Dockerfile), - for standard input"),
     Flag("force-rm", usage="Always remove intermediate containers"),

@@ -43,6 +43,13 @@ class BuildWarning(msgspec.Struct, kw_only=True):
     line: int = 0
 
 
+class BuildDebug(msgspec.Struct, kw_only=True):
+    """The image that a failed step began with, and a shell that it has."""
+
+    image: str = ""
+    shell: list[str] = msgspec.field(default_factory=list)
+
+
 class BuildError(msgspec.Struct, kw_only=True, rename="camel"):
     """Why a build failed; the lines are those of the Dockerfile, 0 where nobody knows."""
 
@@ -67,6 +74,7 @@ class BuildMessage(msgspec.Struct, kw_only=True, rename="camel"):
     step: StepEvent | None = None
     context: str = ""
     warning: BuildWarning | None = None
+    debug: BuildDebug | None = None
 
 
 class CachePruneReport(Body):
@@ -94,15 +102,16 @@ class BuildApi:
         agents: Mapping[str, str] | None = None,
         context_key: str = "",
         context_base: str = "",
-        check_only: bool = False,
+        mode: str = "1",
     ) -> Stream[BuildMessage]:
         """Build an image (ImageBuild) of a tar; ``repeated`` are ``t`` and ``extrahosts``.
 
+        ``mode`` is ``check`` for the build checks alone, ``debug`` to keep what a step that fails began with.
         Our engine keeps a context that has a ``context_key`` and tells its ID (``context`` of a message); with that
         as ``context_base`` the tar needs to have only what has changed. Raises Conflict when it is not kept any more.
         Closing the stream ends the build. An error is the last message; what the engine refuses at once raises.
         """
-        headers = {"Content-Type": "application/x-tar", "X-Portside-Build": "check" if check_only else "1"}
+        headers = {"Content-Type": "application/x-tar", "X-Portside-Build": mode}
         if credentials:
             plain = {
                 server: {key: value for key, value in msgspec.to_builtins(item).items() if value}

@@ -274,6 +274,7 @@ def build_options(request: web.Request) -> BuildOptions:
         secrets=_secrets(request.headers.get(SECRETS, "")),
         agents=_header(request.headers.get(AGENTS, ""), dict[str, str]) or {},
         is_detailed=DETAILS in request.headers,
+        is_debug=request.headers.get(DETAILS, "") == "debug",
         is_check=request.headers.get(DETAILS, "") == "check",
         id=query.get("buildid", ""),
     )

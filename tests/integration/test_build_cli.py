@@ -288,3 +288,17 @@ def _wait_for_port(port: int) -> None:
                 return
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_state_before_a_failed_step_can_be_entered(engine: EngineProcess, folder: Path) -> None:
+    """It is kept as an image without a name, and it is said how to get in."""
+    text = "FROM busybox\nENV A=b\nRUN echo here > /before\nRUN echo half > /half; exit 3\n"
+    shown = build(engine, folder, text, "--debug", check=False)
+    found = re.search(r"portside run --rm -it ([0-9a-f]{12}) /bin/sh", shown)
+    assert found is not None
+    printed = engine.docker(
+        "run", "--rm", "--network", "none", found[1], "sh", "-c", "cat /before; ls /; echo $A"
+    ).stdout
+    assert printed.startswith("here\n")
+    assert "half" not in printed
+    assert printed.endswith("b\n")
