@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib.util
 import os
 import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +219,9 @@ def _environment() -> dict[str, str]:
     }
 
 
+@cache
 def _paths() -> str:
     """Return where the program's imports lie: itself, and the decompressors that it loads when it needs them."""
-    import importlib.util
-
     specs = [importlib.util.find_spec(name) for name in ("isal", "zstandard")]
     found = [str(Path(spec.origin).parents[1]) for spec in specs if spec is not None and spec.origin is not None]
     return os.pathsep.join([str(_HOME), *found])

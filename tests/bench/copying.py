@@ -37,10 +37,10 @@ def copy_files(sides: Sequence[Side]) -> list[Result]:
     for side in sides:
         side.docker("cp", str(big), f"{_CONTAINER}:/big")
         side.docker("cp", str(small), f"{_CONTAINER}:/small")
-    big_out = in_turns(sides, 5, partial(out, "/big"))
-    big_in = in_turns(sides, 5, partial(into, big))
-    small_out = in_turns(sides, 5, partial(out, "/small"))
-    small_in = in_turns(sides, 5, partial(into, small))
+    big_out = in_turns(sides, 3, partial(out, "/big"))
+    big_in = in_turns(sides, 3, partial(into, big))
+    small_out = in_turns(sides, 3, partial(out, "/small"))
+    small_in = in_turns(sides, 3, partial(into, small))
     for side in sides:
         side.docker("rm", "-f", _CONTAINER)
     shutil.rmtree(folder)
