@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from engine.model.container import ContainerConfig
 from engine.model.image import ImageConfig
 from engine.wire.references import Reference
 
+log = logging.getLogger(__name__)
+
 
 class ImageMaker(Protocol):
     """Makes images of what containers have written (engine/images)."""
@@ -35,9 +38,6 @@ class ImageMaker(Protocol):
 
 class TreeExporter(Protocol):
     """Writes file systems as tars (engine/images)."""
-
-    def export_folder(self, folder: Path) -> AsyncGenerator[bytes, None]:
-        """Yield a tar of a mounted file system."""
 
     def export_layers(self, layers: list[Path]) -> AsyncGenerator[bytes, None]:
         """Yield a tar of what layers, topmost first, show together."""
@@ -116,8 +116,8 @@ class ContainerSnapshots:
             try:
                 await self._containers.pause(container.id)
                 is_ours = True
-            except Conflict:  # it ended, or somebody else was faster
-                is_ours = False
+            except PortsideError as error:  # it ended, or somebody else was faster; moby minds as little
+                log.debug("container %s is not paused for its commit: %s", container.id, error.message)
         try:
             yield
         finally:

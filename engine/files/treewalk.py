@@ -5,13 +5,15 @@ Knows nothing of layers or archives.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE)
+"""What says that something is not there any more, or not what it was."""
 
 
 class Entry:
@@ -36,13 +38,27 @@ class Entry:
 
     def open(self) -> int:
         """Return a descriptor of a regular file; raises FileNotFoundError when it is none any more."""
-        descriptor = os.open(self.name, _FILE, dir_fd=self.parent)
+        try:
+            descriptor = os.open(self.name, _FILE, dir_fd=self.parent)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise FileNotFoundError(2, "file changed while it was read", self.path) from error
+            raise
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
             raise FileNotFoundError(2, "file changed while it was read", self.path)
         self.info = found
         return descriptor
+
+    def read_link(self) -> bytes:
+        """Return where a link points to; raises FileNotFoundError when it is none any more."""
+        try:
+            return os.fsencode(os.readlink(self.name, dir_fd=self.parent))
+        except OSError as error:
+            if error.errno in (*_GONE, errno.EINVAL):
+                raise FileNotFoundError(2, "link changed while it was read", self.path) from error
+            raise
 
 
 class _Level:
@@ -88,7 +104,7 @@ def walk(top: int) -> Iterator[Entry]:
 
 def _look(level: _Level, name: bytes) -> tuple[Entry | None, _Level | None]:
     path = level.path + b"/" + name if level.path else name
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         info = os.stat(name, dir_fd=level.descriptor, follow_symlinks=False)
         if not stat.S_ISDIR(info.st_mode):
             return Entry(path, name, level.descriptor, -1, info), None
@@ -98,5 +114,8 @@ def _look(level: _Level, name: bytes) -> tuple[Entry | None, _Level | None]:
             return entry, _Level(path, descriptor, entry)
         except BaseException:
             os.close(descriptor)
+            raise
+    except OSError as error:
+        if error.errno not in _GONE:
             raise
     return None, None

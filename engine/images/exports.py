@@ -18,13 +18,9 @@ class TreeExports:
         """``layers_root`` is the folder that layers' names are relative to."""
         self._layers_root = layers_root
 
-    def export_folder(self, folder: Path) -> AsyncGenerator[bytes, None]:
-        """Yield a tar of a mounted file system; it may be unmounted meanwhile. Raises Internal."""
-        return _output("export", folder)
-
     def export_layers(self, layers: list[Path]) -> AsyncGenerator[bytes, None]:
         """Yield a tar of what layers, topmost first, show together. Raises Internal."""
-        return _output("export-layers", self._layers_root, *layers)
+        return _output("export", self._layers_root, *layers)
 
 
 async def _output(*arguments: str | Path) -> AsyncGenerator[bytes, None]:

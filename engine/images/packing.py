@@ -2,9 +2,9 @@
 
 ``python -m engine.images.packing take SOURCE FOLDER`` copies an upper directory into a layer's empty folder and
 says what diff ID and size the layer has; ``measure FOLDER`` does that for one that is in its place;
-``pack SOURCE BLOB`` writes a layer's folder, or its blob of another kind, as a gzip blob; ``export FOLDER`` writes
-a whole file system to standard output, ``export-layers ROOT LAYER…`` what layers show together. The first three
-print one JSON line (see ``programs.ProgramResult``); ``pack`` also prints how far it is.
+``pack SOURCE BLOB`` writes a layer's folder, or its blob of another kind, as a gzip blob; ``export ROOT
+LAYER…`` writes what layers show together, whole, to standard output. The first three print one JSON line (see
+``programs.ProgramResult``); ``pack`` also prints how far it is.
 
 What is written for a layer's folder depends on its content alone: the same folder always gives the same bytes,
 so a layer needs no blob before it leaves this machine.
@@ -117,21 +117,23 @@ class Archive:
             if first != entry.path:
                 self._put(_head(entry, HARD_LINK, link=first))
                 return
+        try:
+            self._content_of(entry, kind)
+        except FileNotFoundError:  # it has gone meanwhile
+            self._links.pop((info.st_dev, info.st_ino), None)
+
+    def _content_of(self, entry: Entry, kind: bytes) -> None:
         if kind == FILE:
             self._file(entry)
         elif kind == SYMLINK:
-            link = os.readlink(entry.name, dir_fd=entry.parent)
+            link = entry.read_link()
             self.size += len(link)
             self._put(_head(entry, SYMLINK, link=link))
         else:
             self._put(_head(entry, kind))
 
     def _file(self, entry: Entry) -> None:
-        try:
-            descriptor = entry.open()
-        except FileNotFoundError:
-            self._links.pop((entry.info.st_dev, entry.info.st_ino), None)
-            return
+        descriptor = entry.open()
         try:
             size = entry.info.st_size
             xattrs = _xattrs(descriptor)
@@ -365,23 +367,20 @@ def _unpack(blob: str, sink: Sink) -> None:
             sink(bytes(block))
 
 
-def _export(folder: str) -> None:
+def _export(root: str, *layers: str) -> None:
+    """Write what layers show together: mounted in a namespace of this process's own, so that nothing is left."""
+
     def write(data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(1, view) :]
 
-    Archive(write, is_layer=False).write(_opened(folder))
-
-
-def _export_layers(root: str, *layers: str) -> None:
-    """Export what layers show together: mounted in a namespace of this process's own, so that nothing is left."""
     unshare(CLONE_NEWNS)
     mount("", "/", "", MS_REC | MS_PRIVATE)
     os.chdir(root)
     names = ":".join(_short(layer, root) for layer in layers)
     mount("overlay", layers[0], "overlay", MS_RDONLY, f"lowerdir={names},index=off")
-    _export(layers[0])
+    Archive(write, is_layer=False).write(_opened(layers[0]))
 
 
 def _short(path: str, root: str) -> str:
@@ -393,8 +392,8 @@ def main(arguments: list[str]) -> int:
     word, *paths = arguments
     os.umask(0)
     try:
-        if word.startswith("export"):
-            (_export_layers if word == "export-layers" else _export)(*paths)
+        if word == "export":
+            _export(*paths)
             return 0
         if word == "take":
             result = _take(*paths)
@@ -409,7 +408,7 @@ def main(arguments: list[str]) -> int:
         result = {"error": str(error) or "unexpected EOF"}
     if "error" in result:  # names in it need not be UTF-8
         result["error"] = str(result["error"]).encode(errors="backslashreplace").decode()
-    if word.startswith("export"):
+    if word == "export":
         sys.stderr.write(f"{result['error']}\n")
         return 1
     _print(result)

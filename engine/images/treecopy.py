@@ -89,11 +89,18 @@ class TreeCopy:
             if first != entry.path:
                 os.link(first, entry.name, src_dir_fd=self._top, dst_dir_fd=folder, follow_symlinks=False)
                 return
+        try:
+            self._copy(entry, folder)
+        except FileNotFoundError:  # it has gone meanwhile
+            self._links.pop((info.st_dev, info.st_ino), None)
+
+    def _copy(self, entry: Entry, folder: int) -> None:
+        info = entry.info
         if stat.S_ISREG(info.st_mode):
             self._file(entry, folder)
             return
         if stat.S_ISLNK(info.st_mode):
-            os.symlink(os.readlink(entry.name, dir_fd=entry.parent), entry.name, dir_fd=folder)
+            os.symlink(entry.read_link(), entry.name, dir_fd=folder)
         else:
             os.mknod(entry.name, info.st_mode, info.st_rdev, dir_fd=folder)
         os.chown(entry.name, info.st_uid, info.st_gid, dir_fd=folder, follow_symlinks=False)
@@ -102,11 +109,7 @@ class TreeCopy:
         os.utime(entry.name, ns=(info.st_mtime_ns, info.st_mtime_ns), dir_fd=folder, follow_symlinks=False)
 
     def _file(self, entry: Entry, folder: int) -> None:
-        try:
-            source = entry.open()
-        except FileNotFoundError:
-            self._links.pop((entry.info.st_dev, entry.info.st_ino), None)
-            return
+        source = entry.open()
         try:
             target = os.open(entry.name, _TARGET, 0o600, dir_fd=folder)
             try:

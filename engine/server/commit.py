@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-import msgspec
 from aiohttp import web
 
 from engine.containers.snapshots import CommitRequest, ContainerSnapshots
 from engine.errors import InvalidArgument
 from engine.images.changes import apply_changes
 from engine.model.commit import CommitResponse
-from engine.model.container import ContainerConfig
+from engine.model.container import ContainerConfig, ContainerCreateRequest
 from engine.model.image import ImageConfig
-from engine.server.http import Route, json_response, query_bool, raw_json_response, read_body, without_nulls
+from engine.server.gojson import read_json
+from engine.server.http import Route, json_response, query_bool, raw_json_response, read_body
 from engine.wire.references import Reference, parse_reference
 
 
@@ -83,11 +83,8 @@ async def _config(request: web.Request) -> ContainerConfig | None:
         raise InvalidArgument(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
     if not data.strip():
         return None
-    try:
-        fields = without_nulls(msgspec.json.decode(data))
-        return msgspec.convert(fields, ContainerConfig) if fields not in (None, {}) else None
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"invalid JSON: {error}") from error
+    config = read_json(data, ContainerCreateRequest)
+    return config if config != ContainerCreateRequest() else None
 
 
 def repo_tag_reference(repository: str, tag: str) -> Reference | None:
