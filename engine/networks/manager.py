@@ -187,6 +187,8 @@ class NetworkManager:
                 raise type(error)(f"{SETUP_FAILED}: {error.message}", hint=error.hint) from error
             raise
         self._world.attachments[record.id] = item
+        if record.links:
+            self._world.linking.add(record.id)
         endpoints = {endpoint.network: endpoint.settings for endpoint in item.endpoints}
         namespace = None if item.is_host else netns.path_of(item.netns_fd)
         return Sandbox(record.id, namespace, endpoints, self.ports_of(record, item))
@@ -287,6 +289,7 @@ class NetworkManager:
     async def release(self, container_id: str) -> None:
         """Take back whatever ``reserve`` and ``connect`` gave; a container that has nothing is no error."""
         self._world.guests.pop(container_id, None)
+        self._world.linking.discard(container_id)
         item = self._world.attachments.pop(container_id, None)
         if item is None:
             return
@@ -356,7 +359,7 @@ class NetworkManager:
         endpoint = record.networks.get(BRIDGE)
         if endpoint is None or not endpoint.ip_address:
             return
-        for parent_id in list(self._world.attachments):
+        for parent_id in list(self._world.linking):
             try:
                 parent = self._find(parent_id)
             except NotFound:

@@ -125,6 +125,8 @@ class Restoration:
             network.adopt(endpoint)
             item.endpoints.append(endpoint)
         self._world.attachments[record.id] = item
+        if record.links:
+            self._world.linking.add(record.id)
         self._publisher.adopt(item, record, choose_way(item.endpoints, self._world.live))
 
     async def _restore_names(self, records: Iterable[ContainerRecord]) -> None:

@@ -25,6 +25,7 @@ class World:
         self.live: dict[str, LiveNetwork] = {}
         self.attachments: dict[str, Attachment] = {}
         self.guests: dict[str, str] = {}  # who has joined whose namespace
+        self.linking: set[str] = set()  # containers with links on the default bridge
         self.arriving: dict[str, LiveNetwork] = {}  # being made: already to be in the kernel
         self.leaving: dict[str, LiveNetwork] = {}  # being removed: their place is not free yet
         self.default: BridgeNetwork | None = None
