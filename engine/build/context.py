@@ -86,7 +86,7 @@ class Context:
             self._hide(name, ignored)
         if not data:
             raise DockerfileError(f"the Dockerfile ({name}) cannot be empty", 1, 1)
-        return name, data.decode("utf-8", "surrogateescape")
+        return name, data.decode("utf-8", "replace")
 
     def _hide(self, name: str, ignored: bytes) -> None:
         self.ignored = read_patterns(ignored.decode("utf-8", "surrogateescape"))

@@ -73,7 +73,10 @@ class Plan:
 
     def inputs(self) -> dict[str, str]:
         """Return what goes into the key by name, so that a person can be told what changed."""
-        found = {f"source {item.path or '.'}": f"{item.base} {item.beneath} {item.digest.key}" for item in self.items}
+        found = {
+            f"source {_shown(item.path) or '.'}": f"{_shown(item.base)} {_shown(item.beneath)} {item.digest.key}"
+            for item in self.items
+        }
         item = self.instruction
         found["destination"] = self.destination
         flags = [item.chown, item.chmod, str(item.link), *item.excludes, str(self.keeps_owners)]
@@ -83,6 +86,11 @@ class Plan:
             flags.append(str(item.unpack))
         found["flags"] = " ".join(flags)
         return found
+
+
+def _shown(path: str) -> str:
+    """Return a path as text, also one that is no UTF-8, so that different ones stay different."""
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def destination_of(state: State, destination: str) -> str:

@@ -26,7 +26,7 @@ from engine.build.dockerfile.parse import Dockerfile, parse_dockerfile
 from engine.build.graph import StageGraph, add_labels, target_of
 from engine.build.interfaces import Progress, Pulls
 from engine.build.options import BuildOptions
-from engine.build.output import BuildOutput
+from engine.build.output import BuildOutput, printable
 from engine.build.pruning import cache_mounts, down_to, remove_cache_mounts, sweep_cache_mounts, wanted
 from engine.build.records import BuildRecords, begin_record, end_record
 from engine.build.runner import StepRunner
@@ -186,8 +186,9 @@ class Builder:
             image_id = await self._store(state, options)
             record.status, record.image_id = "completed", image_id
         except BaseException as error:
-            record.status = "canceled" if isinstance(error, asyncio.CancelledError) else "error"
-            record.error = error.message if isinstance(error, PortsideError) else str(error)
+            has_left = isinstance(error, asyncio.CancelledError | ConnectionError)
+            record.status = "canceled" if has_left else "error"
+            record.error = printable(error.message if isinstance(error, PortsideError) else str(error))
             if isinstance(error, PortsideError):
                 await self._keep_for_debugging(run.build, output)
             raise

@@ -18,6 +18,11 @@ MAX_LOG_CHARACTERS = 256 * 1024
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+def printable(text: str) -> str:
+    """Return text that JSON can hold: names of files may be no UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class BuildOutput:
     """The channels of one build."""
 
@@ -46,6 +51,8 @@ class BuildOutput:
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send one message now."""
+        if "stream" in message:
+            message = {**message, "stream": printable(message["stream"])}
         async with self._lock:
             await self._send(message)
 
@@ -118,7 +125,8 @@ class Channel:
     async def event(self, **facts: object) -> None:
         """Say what became of the step, to who asked for details."""
         if self._output.is_detailed:
-            await self._output.send({"step": {"number": self.vertex, **facts}})
+            shown = {name: printable(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+            await self._output.send({"step": {"number": self.vertex, **shown}})
 
     async def written(self, text: str, *, is_error: bool = False) -> None:
         """Say what a step's command has written; errors are red, as Docker has them."""

@@ -43,7 +43,7 @@ async def fetch_context(url: str, workspace: Workspace, send: Progress) -> tuple
                 raise InvalidArgument(f"the Dockerfile at {url} is larger than {_MAX_TEXT_BYTES} bytes")
         context = Context(folder)
         await asyncio.to_thread(context.root.mkdir, 0o755, parents=True)
-        return context, text.decode("utf-8", "surrogateescape")
+        return context, text.decode("utf-8", "replace")
     return await receive_context(folder, _with_first(first, blocks)), ""
 
 

@@ -25,7 +25,7 @@ from engine.build.dockerfile.mounts import parse_mount
 from engine.build.dockerfile.parse import parse_trigger
 from engine.build.dockerfile.words import Lexer
 from engine.build.leftovers import remove_mount_points
-from engine.build.output import Channel
+from engine.build.output import Channel, printable
 from engine.build.runmounts import mount_inputs, prepared_mounts
 from engine.build.runner import Command, Finished
 from engine.build.state import State, with_default_path
@@ -106,7 +106,7 @@ class StageBuilder:
             return await work
         except PortsideError as error:
             self._record.ended_ns = time.time_ns()
-            self._record.error = error.message
+            self._record.error = printable(error.message)
             self._build.before_failure = self._build.before_failure or self._before
             await self._channel.event(state="failed", error=error.message, why=self._record.why)
             if isinstance(error, DockerfileError):

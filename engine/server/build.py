@@ -21,6 +21,7 @@ from engine.build.dockerfile.errors import DockerfileError
 from engine.build.download import is_git, is_url
 from engine.build.manager import Builder
 from engine.build.options import BuildOptions
+from engine.build.output import printable
 from engine.build.records import describe
 from engine.build.remote import fetch_context
 from engine.build.workspace import Workspace
@@ -188,20 +189,21 @@ class _Output:
 
     async def fail(self, error: PortsideError) -> bool:
         """Tell an error in the stream; false when nothing was sent yet, so that it can be a status."""
-        for message in self._held:
-            await self.stream.send(message)
+        for held in self._held:
+            await self.stream.send(held)
         if not self.stream.started and (not self._detailed or isinstance(error, Conflict)):
             return False
         if self.context:
             await self.stream.send({"context": self.context})
-        detail: dict[str, object] = {"message": error.message}
+        message = printable(error.message)
+        detail: dict[str, object] = {"message": message}
         if isinstance(error, StepError):
             detail = {"code": error.code, **detail}
         if self._detailed:
             detail["hint"] = error.hint
             if isinstance(error, DockerfileError):
                 detail |= {"startLine": error.start_line, "endLine": error.end_line}
-        await self.stream.send({"errorDetail": detail, "error": error.message})
+        await self.stream.send({"errorDetail": detail, "error": message})
         return True
 
 

@@ -186,6 +186,28 @@ def test_only_needed_stages_and_all_at_once(engine: EngineProcess) -> None:
     assert [int(line.split("/")[0].split()[1]) for line in steps] == list(range(1, 8))
 
 
+def test_limits_of_steps(engine: EngineProcess) -> None:
+    """Memory, shared memory, limits, hosts and the parent control group of the request are those of each step."""
+    text = (
+        "FROM busybox\nRUN ulimit -n > /nofile; df -k /dev/shm | tail -1 > /shm; grep added /etc/hosts > /hosts; "
+        "cat /proc/self/cgroup > /group; cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
+        "/sys/fs/cgroup/memory.max 2> /dev/null > /memory; true\n"
+    )
+    parent = f"{engine.instance}-parent"
+    query = "t=x&nocache=1&memory=67108864&memswap=67108864&shmsize=8388608&cpushares=512&extrahosts=added:10.9.8.7"
+    query += f"&cgroupparent={parent}&ulimits=" + '[{"Name":"nofile","Soft":111,"Hard":222}]'
+    try:
+        built(engine, text, query=query)
+    finally:
+        for group in Path("/sys/fs/cgroup").glob(f"*/{parent}"):
+            group.rmdir()
+    assert run(engine, "cat", "/nofile").strip() == "111"
+    assert run(engine, "cat", "/shm").split()[1] == "8192"
+    assert run(engine, "cat", "/hosts").split() == ["10.9.8.7", "added"]
+    assert parent in run(engine, "cat", "/group")
+    assert run(engine, "cat", "/memory").strip() == "67108864"
+
+
 # The cache
 
 
@@ -369,6 +391,23 @@ def test_strange_files(engine: EngineProcess) -> None:
     assert status == 200, messages
     listed = run(engine, "sh", "-c", "stat -c %F /s/pipe /s/null; find /s -type f | wc -l")
     assert listed.splitlines() == ["fifo", "character special file", "2"]
+
+
+def test_names_and_text_that_are_not_utf_8(engine: EngineProcess) -> None:
+    """They are copied as they are, told apart, and break no output."""
+    odd = [tarfile.TarInfo(name) for name in ("s/odd-\udcff\udc80", "s/odd-\udcff\udc81")]
+    status, messages = post(engine, context("FROM busybox\nCOPY s/odd* /s/\n", extra=odd), "t=x&nocache=1")
+    assert (status, "errorDetail" in messages[-1]) == (200, False), messages[-1]
+    assert run(engine, "sh", "-c", "ls /s | wc -l").strip() == "2"
+    member = tarfile.TarInfo("Dockerfile")
+    data = b"FROM busybox\nRUN echo '\xff\xfe' > /x\nCOPY \xff\xfe /y\n"
+    member.size = len(data)
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as tar:
+        tar.addfile(member, io.BytesIO(data))
+    status, messages = post(engine, target.getvalue())
+    assert status == 200
+    assert "file does not exist" in error_of(messages)
 
 
 # Clients that leave, engines that die
