@@ -82,8 +82,8 @@ _PARTS = {
     "Distribution": ("127.0.0.1:1/none", "UPPER"),
     "Network": (*_NAMES, "bridge", "host", "none"),
 }
-# moby answers these with 500 as well: what an outer server says, and one text that has lost its kind.
-_DOCKERS_500 = ('"Get \\"http', "Cannot locate specified Dockerfile")
+# moby answers these with 500 as well: what an outer server says, and texts that have lost their kind.
+_DOCKERS_500 = ('"Get \\"http', "Cannot locate specified Dockerfile", "strconv.Atoi: parsing")
 # These may go on for ever by what they are: the beginning of their answer is enough.
 _ENDLESS = ("/events", "/logs", "/attach", "/stats", "/wait", "/start", "/ws")
 _LEFT_OUT = frozenset({"POST /session", "POST /grpc"})
