@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import Internal
+from engine.volumes import quota
 
 DATA = "_data"
 _TRASH = ".trash-"
@@ -27,14 +28,25 @@ class VolumeFolders:
     def __init__(self, root: Path) -> None:
         """``root`` is made when absent."""
         self.root = root
+        self._has_quotas: bool | None = None
         root.mkdir(mode=0o701, parents=True, exist_ok=True)
 
     def data(self, name: str) -> Path:
         """Return where a volume's content lies."""
         return self.root / name / DATA
 
-    def make(self, name: str) -> Path:
-        """Make a volume's folders if they are absent; returns the data folder. Raises Internal with moby's text."""
+    @property
+    def has_quotas(self) -> bool:
+        """Whether volumes can be limited where they lie (blocking, once)."""
+        if self._has_quotas is None:
+            self._has_quotas = quota.has_quotas(self.root)
+        return self._has_quotas
+
+    def make(self, name: str, quota_bytes: int = 0) -> Path:
+        """Make a volume's folders if they are absent; returns the data folder. Raises Internal with moby's text.
+
+        Above 0 ``quota_bytes`` is the most that it may hold.
+        """
         folder = self.data(name)
         try:
             if not folder.exists():
@@ -42,6 +54,8 @@ class VolumeFolders:
                 folder.parent.chmod(0o701)
                 folder.mkdir(mode=0o755, exist_ok=True)
                 folder.chmod(0o755)
+            if quota_bytes:
+                quota.limit(folder, quota_bytes)
         except OSError as error:
             kind, path = ("data", folder) if os.path.isdir(folder.parent) else ("root", folder.parent)  # noqa: PTH112
             reason = (error.strerror or str(error)).lower()
@@ -54,6 +68,7 @@ class VolumeFolders:
         """Take a volume's folder out of the way, durably; returns where it is now, None when there is none."""
         place = self.root / f"{_TRASH}{secrets.token_hex(4)}"
         place.mkdir(mode=0o700)
+        quota.release(self.data(name))  # while its project ID is taken by its name: afterwards another may get it
         try:
             (self.root / name).rename(place / name)
         except FileNotFoundError:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import Conflict, InvalidArgument, NotFound, PortsideError
+from engine.errors import Conflict, Internal, InvalidArgument, NotFound, PortsideError
 from engine.events import EventSink
 from engine.model.volume import Volume, VolumesPruneReport, VolumeUsage
 from engine.runtime import syscalls
@@ -28,7 +28,7 @@ from engine.store.database import Database
 from engine.volumes.disk import VolumeFolders, tree_size
 from engine.volumes.interfaces import NoDrivers, NoUsers, VolumeDrivers, VolumeUsers
 from engine.volumes.locks import NamedLocks
-from engine.volumes.options import check_name, check_options, mount_volume, needs_mount
+from engine.volumes.options import check_name, check_options, mount_volume, needs_mount, quota_of
 from engine.wire.filters import Filters, match_labels, match_pattern, single_bool
 from engine.wire.times import SECOND_NS, format_ns
 
@@ -85,10 +85,17 @@ class VolumeManager:
                 self._folders.delete(trash)
         for record in self._records.values():
             if record.driver == DRIVER:
-                self._folders.make(record.name)
+                self._make_again(record)
         for name in self._folders.orphans(set(self._records)):
             if not self._folders.drop_if_empty(name):
                 _log.warning("folder %s belongs to no volume: left alone", self._folders.root / name)
+
+    def _make_again(self, record: VolumeRecord) -> None:
+        """Make what a crash kept from being made; a volume that cannot be had must not keep the engine down."""
+        try:
+            self._folders.make(record.name, quota_of(record.options))
+        except PortsideError as error:
+            _log.warning("volume %s: %s", record.name, error.message)
 
     def restore(self, in_use: Iterable[tuple[str, str]]) -> None:
         """Take over the volumes of running containers, as pairs of name and container ID; unmount the others."""
@@ -198,7 +205,7 @@ class VolumeManager:
                 return found, False
             check_name(name)
             if driver in ("", DRIVER):
-                check_options(options or {})
+                check_options(options or {}, has_quotas=self._folders.has_quotas)
         except PortsideError as error:
             raise _op_error("create", name, error) from error
         driver = driver or DRIVER
@@ -208,7 +215,7 @@ class VolumeManager:
     async def _finish_creation(self, record: VolumeRecord) -> None:
         try:
             if record.driver == DRIVER:
-                await asyncio.to_thread(self._folders.make, record.name)
+                await asyncio.to_thread(self._folders.make, record.name, quota_of(record.options))
             else:
                 await (await self.drivers.find(record.driver)).create(record.name, record.options or {})
         except PortsideError as error:
@@ -237,10 +244,12 @@ class VolumeManager:
             if record.driver != DRIVER:
                 driver = await self.drivers.find(record.driver)
                 path = self._places[name] = await driver.mount(name, holder or container_id)
+            elif quota_of(record.options) and not self._folders.has_quotas:
+                raise Internal("size quota requested for volume but no quota support")
             elif needs_mount(record.options) and not await asyncio.to_thread(is_mount_point, path):
                 await asyncio.to_thread(mount_volume, record.options or {}, path)
             elif not path.exists():
-                await asyncio.to_thread(self._folders.make, name)
+                await asyncio.to_thread(self._folders.make, name, quota_of(record.options))
             self._mounted.setdefault(name, set()).add(holder or container_id)
         attributes = {
             "driver": record.driver,

@@ -74,8 +74,11 @@ def check_name(name: str) -> None:
         )
 
 
-def check_options(options: dict[str, str]) -> None:
-    """Raise InvalidArgument with moby's text for an unknown, contradictory or incomplete set of options."""
+def check_options(options: dict[str, str], *, has_quotas: bool = False) -> None:
+    """Raise InvalidArgument with moby's text for an unknown, contradictory or incomplete set of options.
+
+    ``has_quotas`` says that the file system of volumes can limit them.
+    """
     for name in options:
         if name not in _KNOWN:
             raise InvalidArgument(f'invalid option: "{name}"')
@@ -86,7 +89,7 @@ def check_options(options: dict[str, str]) -> None:
             raise InvalidArgument(f"error parsing mount device url: {error}") from error
         if port is not None:
             raise InvalidArgument("port not allowed in CIFS device URL, include 'port' in 'o='")
-    if "size" in options and parse_size(options["size"]) > 0:
+    if quota_of(options) and not has_quotas:
         raise InvalidArgument(
             "quota size requested but no quota support", hint="use a tmpfs volume: type=tmpfs, o=size=100m"
         )
@@ -103,6 +106,11 @@ def parse_size(text: str) -> int:
         raise InvalidArgument(f"invalid size: '{text}'")
     number, unit = found.groups()
     return int(float(number) * 1024 ** (" kmgtp".index(unit.lower()) if unit else 0))
+
+
+def quota_of(options: dict[str, str] | None) -> int:
+    """Return the bytes that a volume with these options may take up, 0 for no limit; raises InvalidArgument."""
+    return parse_size(options["size"]) if options and "size" in options else 0
 
 
 def needs_mount(options: dict[str, str] | None) -> bool:

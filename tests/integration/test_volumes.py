@@ -319,3 +319,18 @@ async def test_list_filters(engine: Engine) -> None:
     assert names(dangling=["true"]) == ["web-data"]
     assert names(dangling=["false"]) == ["db-data"]
     assert names(driver=["other"]) == []
+
+
+async def test_a_limited_volume_where_nothing_can_be_limited_any_more(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file system was mounted otherwise: the engine starts, and the volume is refused when it is used."""
+    monkeypatch.setattr("engine.volumes.quota.has_quotas", lambda _: True)
+    monkeypatch.setattr("engine.volumes.quota.limit", lambda *_: None)
+    await engine.manager.create("small", "", {"size": "1m"})
+    monkeypatch.undo()
+    engine.restart()
+    assert "volume small" in caplog.text
+    with pytest.raises(Internal, match="size quota requested for volume but no quota support"):
+        await engine.manager.mount("small", "c1")
+    await engine.manager.remove("small")
