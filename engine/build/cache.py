@@ -160,7 +160,7 @@ class Committer:
         self._waiting.put_nowait((record, layer))
 
     def finish(self) -> None:
-        """Let ``run`` end when everything is written."""
+        """Let ``run`` end when everything is written; may be called twice."""
         self._waiting.put_nowait(None)
 
     async def run(self) -> None:

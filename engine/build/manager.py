@@ -183,6 +183,8 @@ class Builder:
         record = begin_record(options)
         try:
             state = await run.run(target)
+            committer.finish()
+            await asyncio.shield(committing)  # then its layers need no other sync
             image_id = await self._store(state, options)
             record.status, record.image_id = "completed", image_id
         except BaseException as error:

@@ -90,6 +90,7 @@ class LayerStore:
         for row in database.read("SELECT record FROM layers"):
             record = _decoder.decode(row[0])
             self._records[record.chain_id] = record
+        self._durable = set(self._records)
         known = {record.folder for record in self._records.values()}
         self._strays = [entry for entry in root.iterdir() if entry.name not in known]
 
@@ -210,13 +211,17 @@ class LayerStore:
         return found
 
     async def commit(self, records: list[LayerRecord]) -> None:
-        """Make layers durable: their files by one syncfs, then their rows."""
+        """Make layers durable: their files by one syncfs, then their rows; those that are so already cost nothing."""
+        records = [record for record in records if record.chain_id not in self._durable]
+        if not records:
+            return
         await asyncio.to_thread(self._sync)
         statements = [
             ("INSERT OR REPLACE INTO layers VALUES (?, ?)", (record.chain_id, _encoder.encode(record)))
             for record in records
         ]
         await self._database.execute(*statements)
+        self._durable.update(record.chain_id for record in records)
 
     def _sync(self) -> None:
         descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -231,6 +236,7 @@ class LayerStore:
         """Take layers out of the store, durably; return their folders, which the caller deletes (or the next start)."""
         for record in records:
             self._records.pop(record.chain_id, None)
+            self._durable.discard(record.chain_id)
         if records:
             await self._database.execute(
                 *(("DELETE FROM layers WHERE chain_id = ?", (record.chain_id,)) for record in records)
