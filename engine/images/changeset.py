@@ -50,7 +50,7 @@ class Changesets:
                 result = await _run("measure", path)
             else:
                 result = await _run("take", upper, path)
-            return await self._layers.register(parent, result.diff_id, path, result.size)
+            return await self._layers.register(parent, result.diff_id, path, result.size, is_synced=True)
 
     async def with_blob(self, layer: LayerRecord) -> LayerRecord:
         """Return a layer that has a blob, making it when there is none. Durable when it returns."""

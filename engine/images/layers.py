@@ -91,6 +91,7 @@ class LayerStore:
             record = _decoder.decode(row[0])
             self._records[record.chain_id] = record
         self._durable = set(self._records)
+        self._synced: set[str] = set()  # not durable yet, but their files are on the disk
         known = {record.folder for record in self._records.values()}
         self._strays = [entry for entry in root.iterdir() if entry.name not in known]
 
@@ -169,12 +170,20 @@ class LayerStore:
             raise
 
     async def register(
-        self, parent: str, diff_id: str, path: Path, size: int, blob: str = "", media_type: str = ""
+        self,
+        parent: str,
+        diff_id: str,
+        path: Path,
+        size: int,
+        blob: str = "",
+        media_type: str = "",
+        *,
+        is_synced: bool = False,
     ) -> LayerRecord:
         """Take a filled folder (of ``folder``) in as a layer; not durable before ``commit``.
 
         Where the layer is there already, that one is returned and the folder deleted. A layer without a blob is
-        packed when it leaves this machine (see ``changeset``).
+        packed when it leaves this machine (see ``changeset``). With ``is_synced`` its files are on the disk.
         """
         record = LayerRecord(
             chain_id=chain_id(parent, diff_id),
@@ -190,6 +199,8 @@ class LayerStore:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
             return existing
         self._records[record.chain_id] = record
+        if is_synced:
+            self._synced.add(record.chain_id)
         return record
 
     async def set_blob(self, record: LayerRecord, blob: str, media_type: str) -> LayerRecord:
@@ -215,13 +226,16 @@ class LayerStore:
         records = [record for record in records if record.chain_id not in self._durable]
         if not records:
             return
-        await asyncio.to_thread(self._sync)
+        chains = {record.chain_id for record in records}
+        if not chains <= self._synced:  # of the whole file system: it waits for what everybody else writes too
+            await asyncio.to_thread(self._sync)
         statements = [
             ("INSERT OR REPLACE INTO layers VALUES (?, ?)", (record.chain_id, _encoder.encode(record)))
             for record in records
         ]
         await self._database.execute(*statements)
-        self._durable.update(record.chain_id for record in records)
+        self._durable |= chains
+        self._synced -= chains
 
     def _sync(self) -> None:
         descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -236,6 +250,7 @@ class LayerStore:
         """Take layers out of the store, durably; return their folders, which the caller deletes (or the next start)."""
         for record in records:
             self._records.pop(record.chain_id, None)
+            self._synced.discard(record.chain_id)
             self._durable.discard(record.chain_id)
         if records:
             await self._database.execute(

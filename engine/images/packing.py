@@ -21,7 +21,6 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from engine.files.treewalk import Entry, walk
@@ -324,20 +323,25 @@ def _take(source: str, folder: str) -> dict[str, object]:
 
 
 def _measured(top: int) -> dict[str, object]:
-    # What is on its way to the disk while the digest is worked out need not be waited for afterwards.
-    syncing = threading.Thread(target=_sync, args=(top,), daemon=True)
+    # It goes to the disk while its digest is worked out: who makes the layer durable need not wait again.
+    failures: list[OSError] = []
+    syncing = threading.Thread(target=_sync, args=(top, failures), daemon=True)
     syncing.start()
     sink = HashingSink()
     archive = Archive(sink, is_layer=True)
     archive.write(top)
     result: dict[str, object] = {"diff_id": sink.digest(), "size": archive.size}
     syncing.join()
+    if failures:
+        raise failures[0]
     return result
 
 
-def _sync(top: int) -> None:
-    with suppress(OSError):  # whoever makes the layer durable syncs again, and tells
+def _sync(top: int, failures: list[OSError]) -> None:
+    try:
         syncfs(top)
+    except OSError as error:
+        failures.append(error)
 
 
 def _pack(source: str, blob: str) -> dict[str, object]:
