@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +20,35 @@ from tests.engine_process import EngineProcess
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--rounds``: how often the survival test kills the engine."""
     parser.addoption("--rounds", type=int, default=10)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each asynchronous test fail that leaves a task behind."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _leaving_no_task(item.obj)
+
+
+def _leaving_no_task(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def run(*arguments: object, **named: object) -> None:
+        before = asyncio.all_tasks()
+        await test(*arguments, **named)
+        await check_no_task_left(before)
+
+    return run
+
+
+async def check_no_task_left(before: set[asyncio.Task[Any]]) -> None:
+    """Raise AssertionError when tasks beside those of ``before`` do not end within a second.
+
+    Those of an aiohttp server in the test's own loop last as long as its connections: its fixture ends them.
+    """
+    deadline = asyncio.get_running_loop().time() + 1
+    while left := {task for task in asyncio.all_tasks() - before if "RequestHandler" not in repr(task.get_coro())}:
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"tasks are left: {[task.get_coro() for task in left]}")
+        await asyncio.sleep(0.005)
 
 
 def can_run_engines() -> bool:
