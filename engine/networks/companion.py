@@ -22,6 +22,8 @@ from engine.runtime import syscalls
 
 _REAP_S = 0.2
 _DEATH_S = 2.0
+_URGENT_BY = 5
+_SLICE_NS = 100_000  # the least
 _PACKET_LIMIT = 1 << 18
 
 
@@ -36,18 +38,18 @@ class Companion:
         hear: Callable[[bytes], None],
         lost: Callable[[], None],
         *,
-        slice_ns: int = 0,
+        is_urgent: bool = False,
     ) -> None:
         """``folder/name`` is the socket, ``program`` a script; ``hear`` gets packets, ``lost`` its death.
 
-        ``slice_ns`` makes its turns on the processor short, so that on a busy machine they come sooner.
+        ``is_urgent`` for one that has little to do and is waited for: on a busy machine its turns come soon.
         """
         self._folder = folder
         self._name = name
         self._program = program
         self._hear = hear
         self._lost = lost
-        self._slice_ns = slice_ns
+        self._is_urgent = is_urgent
         self._control: socket.socket | None = None
         self._pid = 0
         self._queue: deque[tuple[bytes, list[socket.socket]]] = deque()
@@ -85,6 +87,8 @@ class Companion:
         """
         if self._dying is not None:
             self._hasten()
+            with suppress(OSError):  # its socket may still take connections
+                (self._folder / self._name).unlink(missing_ok=True)
             self._tell()
         if self._control is not None or self.connect():
             return
@@ -109,7 +113,8 @@ class Companion:
                 [sys.executable, "-I", "-S", self._program, str(self._folder)],  # the folder says whose it is
                 {"LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
                 file_actions=actions,
-                setsid=True,
+                # A session of its own would make a scheduling group of it (autogroup), where priority means nothing.
+                setpgroup=0,
                 setsigdef=(signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
             )
         except OSError as error:
@@ -118,9 +123,11 @@ class Companion:
             os.close(null)
             os.close(folder)
             listener.close()
-        if self._slice_ns:
+        if self._is_urgent:
             with suppress(OSError):  # it serves all the same
-                syscalls.set_time_slice(self._pid, self._slice_ns)
+                own = os.getpriority(os.PRIO_PROCESS, 0)
+                os.setpriority(os.PRIO_PROCESS, self._pid, max(own - _URGENT_BY, -20))
+                syscalls.set_time_slice(self._pid, _SLICE_NS)
 
     def send(self, data: bytes, sockets: Sequence[socket.socket] = ()) -> None:
         """Send a packet, with sockets that are closed here once they are on their way; dropped with no process."""

@@ -37,7 +37,6 @@ _OPENERS = 4
 _ANSWER_TIMEOUT_S = 3.0
 _IDLE_S = 30.0
 _RESTART_S = 1.0
-_SLICE_NS = 100_000  # the least; a query takes a fifth of it
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class NameService:
         """Touch nothing; ``folder`` is where the process's socket will lie (the exec root)."""
         self._members: dict[str, _Member] = {}
         self._joining: dict[str, object] = {}
-        self._process = Companion(folder, _SOCKET_NAME, resolver.__file__, self._hear, self._lost, slice_ns=_SLICE_NS)
+        self._process = Companion(folder, _SOCKET_NAME, resolver.__file__, self._hear, self._lost, is_urgent=True)
         self._told: set[str] = set()  # what the present process serves
         self._openers = asyncio.Semaphore(_OPENERS)
         self._listed: dict[str, int] = {}
