@@ -20,7 +20,7 @@ from tests.engine_process import EngineProcess
 class Receiver:
     """A datagram socket that remembers what it was sent."""
 
-    def __init__(self, family: int, address: object) -> None:
+    def __init__(self, family: int, address: str | tuple[str, int]) -> None:
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self.socket.bind(address)

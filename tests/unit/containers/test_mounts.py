@@ -39,7 +39,7 @@ class FakeVolumes:
     async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
         raise AssertionError("nothing is mounted when a container is planned")
 
-    async def unmount(self, name: str, container_id: str) -> None:
+    async def unmount(self, name: str, container_id: str, *, holder: str = "") -> None:
         self.held.pop(name, None)
 
     def is_mounted_on_use(self, name: str) -> bool:
