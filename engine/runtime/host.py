@@ -11,6 +11,7 @@ import resource
 import shutil
 import socket
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from engine.runtime.capabilities import names_in
@@ -129,7 +130,16 @@ def probe_host() -> HostFacts:
 
 def has_ipv4_forwarding() -> bool:
     """Whether this host forwards packets now: the networks switch it on after the other facts are known."""
-    return _read("/proc/sys/net/ipv4/ip_forward").strip() == "1"
+    try:
+        return os.pread(_forwarding(), 2, 0).strip() == b"1"
+    except OSError:
+        return False
+
+
+@cache
+def _forwarding() -> int:
+    # Held open: looking the name up takes longer with each network namespace that the host has.
+    return os.open("/proc/sys/net/ipv4/ip_forward", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def find_init() -> Path | None:
