@@ -201,7 +201,7 @@ class VolumeManager:
             found = self._records.get(name)
             if found is not None:
                 if driver not in ("", found.driver):
-                    raise Conflict("volume name must be unique", hint=f"the volume {name} is of {found.driver}")
+                    raise Conflict(f"driver '{found.driver}' already has volume '{name}': volume name must be unique")
                 return found, False
             check_name(name)
             if driver in ("", DRIVER):

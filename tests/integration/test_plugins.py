@@ -124,7 +124,9 @@ async def test_a_name_belongs_to_one_driver(folder: Path) -> None:
     with plugin(folder):
         async with volumes(folder) as manager:
             await manager.create("data")
-            with pytest.raises(Conflict, match="create data: volume name must be unique"):
+            with pytest.raises(
+                Conflict, match="create data: driver 'local' already has volume 'data': volume name must be unique"
+            ):
                 await manager.create("data", "depot")
 
 
