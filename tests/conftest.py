@@ -8,6 +8,7 @@ import inspect
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,9 @@ def _command(pid: int) -> str:
 
 
 def _is_lingering(pid: int) -> bool:
-    """Whether a process is about to end: conmon, or what sends logs on, which may linger for up to two seconds."""
-    import time
-
+    """Whether a process is about to end: conmon may linger for two seconds, a helper until it sees that it is idle."""
     for _ in range(40):
-        if not Path(f"/proc/{pid}").exists() or not any(word in _command(pid) for word in ("conmon", "logforwarder")):
-            return not Path(f"/proc/{pid}").exists()
+        if not Path(f"/proc/{pid}").exists():
+            return True
         time.sleep(0.1)
     return False

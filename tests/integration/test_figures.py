@@ -129,7 +129,7 @@ def test_many_look_at_one_container(engine: EngineProcess) -> None:
 
 def test_a_stream_ends_with_the_container(engine: EngineProcess) -> None:
     made = engine.docker("run", "-d", "busybox", "sleep", "1000").stdout.strip()
-    threading.Timer(1.5, engine.docker, ("rm", "-f", made)).start()
+    threading.Timer(3.5, engine.docker, ("rm", "-f", made)).start()
     status, text = engine.api("GET", f"/containers/{made}/stats", timeout_s=20)
     assert status == 200
     assert str(text).count('"preread"') >= 2

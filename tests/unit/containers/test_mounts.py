@@ -36,7 +36,9 @@ class FakeVolumes:
         self.held[name] = container_id
         return Path("/volumes") / name / "_data"
 
-    async def mount(self, name: str, container_id: str, *, destination: str = "", read_write: bool = True) -> Path:
+    async def mount(
+        self, name: str, container_id: str, *, destination: str = "", read_write: bool = True, holder: str = ""
+    ) -> Path:
         raise AssertionError("nothing is mounted when a container is planned")
 
     async def unmount(self, name: str, container_id: str, *, holder: str = "") -> None:
