@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from desktop.messages import Message, explain
+from desktop.messages import explain
 from desktop.pages.presenting import Doing, Notify, Run
 from desktop.state.picture import Picture
 from desktop.state.sizes import size_text
@@ -171,10 +171,6 @@ class VolumesPresenter:
                 self._notify(explain(f"inspect {name}", error), "error")
 
         self._run(work())
-
-    def tell_copied(self, what: str) -> None:
-        """Say that something is in the clipboard."""
-        self._notify(Message("Copied", what), "info")
 
 
 def _seconds(stamp: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
@@ -89,10 +89,3 @@ class TextTools:
             item.dress(tokens)
         dress_search(self.search, tokens)
         self._view.viewport().update()
-
-
-def text_view(tokens: Callable[[], Tokens]) -> LogView:
-    """Return a view that does not follow its end."""
-    view = LogView(tokens)
-    view.follow = False
-    return view
